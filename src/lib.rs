@@ -1,1 +1,3 @@
-//! s
+//! onsave: save a file; it is live.
+
+pub mod config;

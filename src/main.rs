@@ -1,1 +1,2 @@
+//! The `onsave` command.
 fn main() {}

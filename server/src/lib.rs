@@ -1,1 +1,1 @@
-//! s
+//! The onsave server.

@@ -1,1 +1,2 @@
+//! The `onsave-server` command.
 fn main() {}

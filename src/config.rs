@@ -1,0 +1,114 @@
+//! The validated configuration: what the rest of the program works with.
+//!
+//! Every value here is already checked; where it came from is known to the layers alone.
+
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use onsave_protocol::Secret;
+
+/// Everything that can be configured, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The site's name; by default the name of the folder that the configuration stands in.
+    pub app: String,
+    /// The folder of `onsave.toml`, or the working folder when there is none; absolute.
+    pub root: PathBuf,
+    /// The site folder; absolute, not necessarily there yet.
+    pub dir: PathBuf,
+    /// Where to publish to.
+    pub target: TargetConfig,
+    /// How the site folder is watched.
+    pub watch: WatchConfig,
+    /// How a publish is made.
+    pub publish: PublishConfig,
+    /// What is logged.
+    pub log: LogConfig,
+}
+
+/// Where a daemon publishes to.
+#[derive(Debug, Clone)]
+pub enum TargetConfig {
+    /// The server embedded in this process.
+    Local(LocalTarget),
+    /// A running server.
+    Url(UrlTarget),
+}
+
+/// The server embedded in this process.
+#[derive(Debug, Clone)]
+pub struct LocalTarget {
+    /// The first address to try; the next free port is taken when it is in use.
+    pub address: SocketAddr,
+    /// The volume's folder; absolute.
+    pub volume: PathBuf,
+    /// How many deploys are kept.
+    pub keep_deploys: NonZeroUsize,
+}
+
+/// A running server.
+#[derive(Debug, Clone)]
+pub struct UrlTarget {
+    /// Scheme, host and port, without a path: `https://example.org`.
+    pub url: String,
+    /// The secret that the server shares.
+    pub secret: Secret,
+}
+
+/// How the site folder is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchConfig {
+    /// How long nothing may happen before a single save counts as settled.
+    pub quiet: Duration,
+    /// The longest that a burst may hold a publish back, from its first event.
+    pub max_wait: Duration,
+    /// Whether to poll instead of waiting for file events.
+    pub poll: PollMode,
+    /// Time between two polls.
+    pub poll_interval: Duration,
+    /// Time between two scans of the whole folder that find what every event missed.
+    pub reconcile_interval: Duration,
+}
+
+/// Whether to poll instead of waiting for file events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PollMode {
+    /// Where the file system is known to give no events, or the watch limit is reached.
+    Auto,
+    /// Everywhere.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+/// How a publish is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishConfig {
+    /// Skipped files (unreadable, unpublishable, secret-looking) are errors.
+    pub strict: bool,
+    /// A publish that would remove more than this share of the files is held, in percent.
+    pub max_removal_percent: u8,
+    /// Who publishes, for the list of deploys.
+    pub published_by: String,
+    /// Whether to ask the public URL for a changed file after a publish.
+    pub verify_live: bool,
+    /// Where visitors see the site; the target's URL by default.
+    pub public_url: Option<String>,
+}
+
+/// What is logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// The shape of log lines.
+    pub format: LogFormat,
+    /// The filter, in `tracing-subscriber`'s syntax; `RUST_LOG` wins over it.
+    pub filter: String,
+}
+
+/// The shape of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
