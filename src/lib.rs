@@ -1,3 +1,6 @@
 //! onsave: save a file; it is live.
 
 pub mod config;
+pub mod dirty;
+pub mod guard;
+pub mod settle;
