@@ -3,4 +3,6 @@
 pub mod config;
 pub mod dirty;
 pub mod guard;
+pub mod progress;
+pub mod publish;
 pub mod settle;
