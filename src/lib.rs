@@ -3,6 +3,8 @@
 pub mod config;
 pub mod dirty;
 pub mod guard;
+pub mod last_publish;
 pub mod progress;
 pub mod publish;
 pub mod settle;
+pub mod verify_live;

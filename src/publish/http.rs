@@ -338,8 +338,8 @@ pub(crate) struct PublicHttp {
 pub(crate) struct Seen {
     pub(crate) status: u16,
     pub(crate) etag: Option<String>,
-    /// Where the redirects ended.
-    pub(crate) url: String,
+    /// The URL's path where the redirects ended.
+    pub(crate) path: String,
 }
 
 impl PublicHttp {
@@ -369,7 +369,7 @@ impl PublicHttp {
             etag: etag
                 .and_then(|value| value.to_str().ok())
                 .map(str::to_owned),
-            url: response.url().to_string(),
+            path: response.url().path().to_owned(),
         })
     }
 }

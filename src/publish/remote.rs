@@ -118,7 +118,8 @@ mod tests {
                 let changeset = diff(state.manifest(), next);
                 state.advance(&changeset, step.to_string());
                 prop_assert_eq!(state.manifest(), next);
-                prop_assert_eq!(state.deploy_id(), Some(step.to_string().as_str()));
+                let id = step.to_string();
+                prop_assert_eq!(state.deploy_id(), Some(id.as_str()));
                 for content in 0..4 {
                     let digest = Sha256Digest::of(&[content]);
                     let there = next.iter().any(|(_, entry)| entry.digest == digest);
