@@ -3,4 +3,6 @@
 pub mod config;
 pub mod dirty;
 pub mod guard;
+pub mod ignore_rules;
 pub mod settle;
+pub mod site_names;
