@@ -8,3 +8,6 @@ pub mod progress;
 pub mod publish;
 pub mod settle;
 pub mod verify_live;
+pub mod ignore_rules;
+pub mod settle;
+pub mod site_names;

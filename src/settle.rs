@@ -9,15 +9,15 @@
 //! | seen in the window | wait |
 //! |---|---|
 //! | one path, whole (closed by its writer, or renamed into place) | `quiet` |
-//! | several paths, or a burst that continues | at least 2 × `quiet`, at least 4 × the longest gap between notices |
+//! | several paths | at least 2 × `quiet`, at least 4 × the longest gap between notices |
 //! | a file created and not yet closed, a removal, a new folder | at least 4 × `quiet` |
 //! | bytes written and not yet closed, a folder removed, [`MASS_REMOVAL`] or more removals that are half of all paths, lost events, another site folder | 16 × `quiet` |
 //!
 //! No wait exceeds 16 × `quiet` (400 ms by default), so that the gap rule ends.
 //!
-//! - A window that opens within 16 × `quiet` of the last event of the batch before, with another path
-//!   than that batch's only one, continues its burst: a generator that takes 30 ms for each page
-//!   lets its first page out and not every page. Saving one file again and again stays fast.
+//! - Windows know nothing of each other: saving one file after another stays as fast as saving one.
+//!   So a generator that pauses longer than `quiet` between its pages is published page by page;
+//!   a longer `quiet` is the remedy.
 //! - A file that came and went within the window (a lock, a temporary file), and the old name of a
 //!   rename within the site folder, are not counted: a save by temporary file and rename is a
 //!   single save. They are still handed on for the scan.
@@ -44,14 +44,6 @@ pub struct Settle {
     quiet: Duration,
     max_wait: Duration,
     window: Option<Window>,
-    before: Option<Closed>,
-}
-
-/// What is remembered of the window before: enough to see a burst go on.
-#[derive(Debug)]
-struct Closed {
-    last: Instant,
-    only: Option<PathBuf>,
 }
 
 /// What settled.
@@ -74,7 +66,6 @@ struct Window {
     tally: [usize; STAGES],
     everything: bool,
     storm: bool,
-    continues: bool,
 }
 
 /// How far the writer of a path has got.
@@ -100,7 +91,6 @@ impl Settle {
             quiet,
             max_wait,
             window: None,
-            before: None,
         }
     }
 
@@ -108,16 +98,6 @@ impl Settle {
     pub fn event(&mut self, notice: Notice) {
         let at = notice.at;
         let window = self.window.get_or_insert_with(|| Window::open(at));
-        if let (Some(before), News::Changes(changes)) = (self.before.take(), &notice.news) {
-            let gap = at.saturating_duration_since(before.last);
-            let only_again = changes
-                .keys()
-                .all(|path| before.only.as_ref() == Some(path));
-            if gap <= self.quiet * LONGEST && !only_again {
-                window.continues = true;
-                window.longest_gap = gap;
-            }
-        }
         // A notice may be stamped a little before the one that was handed over first.
         let gap = at.saturating_duration_since(window.last);
         window.longest_gap = window.longest_gap.max(gap);
@@ -153,11 +133,6 @@ impl Settle {
             return None;
         }
         let window = self.window.take()?;
-        let mut paths = window.traces.keys();
-        self.before = Some(Closed {
-            last: window.last,
-            only: paths.next().filter(|_| paths.len() == 0).cloned(),
-        });
         Some(Batch {
             first: window.first,
             last: window.last,
@@ -180,7 +155,6 @@ impl Window {
             tally: [0; STAGES],
             everything: false,
             storm: false,
-            continues: false,
         }
     }
 
@@ -215,12 +189,12 @@ impl Window {
         }
         let floor = if of(Stage::Opened) + of(Stage::FolderNew) + removed > 0 {
             quiet * UNFINISHED
-        } else if paths > 1 || self.continues {
+        } else if paths > 1 {
             quiet * SEVERAL_PATHS
         } else {
             return quiet;
         };
-        if paths > 1 || self.continues {
+        if paths > 1 {
             (self.longest_gap * GAPS).clamp(floor, longest)
         } else {
             floor
@@ -376,14 +350,14 @@ mod tests {
                 &[51],
             ),
             (
-                "a generator that takes 30 ms for each page",
+                "pauses longer than quiet end a window",
                 &[
                     (0, "a", Written),
                     (30, "b", Written),
                     (60, "c", Written),
                     (90, "d", Written),
                 ],
-                &[25, 210],
+                &[25, 55, 85, 115],
             ),
             ("a new folder", &[(0, "d", Folder)], &[100]),
             ("a removed folder", &[(0, "d", FolderRemoved)], &[400]),
