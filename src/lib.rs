@@ -1,3 +1,5 @@
 //! onsave: save a file; it is live.
 
 pub mod config;
+pub mod surroundings;
+pub mod telemetry;
