@@ -1,6 +1,16 @@
 //! onsave: save a file; it is live.
+//!
+//! ```text
+//! command line ─┐
+//! environment  ─┼─ config ─→ commands ─→ watch, publish, deploys, rollback
+//! onsave.toml  ─┘                     └→ init, check, completions, man
+//! ```
 
+pub mod cli;
+pub mod commands;
 pub mod config;
+pub mod error_report;
+pub mod exit_code;
 pub mod state_folder;
 pub mod surroundings;
 pub mod telemetry;
