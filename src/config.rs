@@ -87,6 +87,8 @@ pub struct UrlTarget {
     pub url: String,
     /// The secret that the server shares.
     pub secret: Secret,
+    /// Where the secret was read: what a person has to look at when the server refuses it.
+    pub secret_source: Source,
 }
 
 /// How the site folder is watched.

@@ -21,5 +21,6 @@ pub mod settle;
 pub mod site_names;
 pub mod state_folder;
 pub mod surroundings;
+pub mod target;
 pub mod telemetry;
 pub mod verify_live;

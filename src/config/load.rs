@@ -177,9 +177,11 @@ fn read_target(
                                \"https://example.org\"";
                 reading.contradiction(&keys::TARGET_URL, problem.to_owned());
             }
+            let (secret, secret_source) = secret?;
             Some(TargetConfig::Url(UrlTarget {
                 url: url?,
-                secret: secret?,
+                secret,
+                secret_source,
             }))
         }
     }
@@ -191,7 +193,7 @@ fn read_secret(
     surroundings: &Surroundings,
     file: Option<PathBuf>,
     warnings: &mut Vec<String>,
-) -> Option<Secret> {
+) -> Option<(Secret, Source)> {
     let (result, source) = if let Some(value) = surroundings.variable(keys::SECRET_VARIABLE) {
         let source = Source::Variable(keys::SECRET_VARIABLE.to_owned());
         (secret::from_variable(value), source)
@@ -214,9 +216,9 @@ fn read_secret(
             reading.settings.push(Setting {
                 key: "secret",
                 value: SettingValue::Text("****".to_owned()),
-                source,
+                source: source.clone(),
             });
-            Some(secret)
+            Some((secret, source))
         }
         Err(problem) => {
             reading.faults.push(Fault {
