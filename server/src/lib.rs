@@ -1,1 +1,4 @@
 //! The onsave server.
+
+pub mod current;
+pub mod store;
