@@ -26,10 +26,10 @@ use self::{
     nonces::{Nonces, Remembered},
 };
 use crate::{
-    clock::Clock,
     config::{Secrets, ServerConfig},
     reply::{Refusal, Unauthorized},
     request_body::RequestBody,
+    store::Clock,
 };
 
 /// A first-generation body up to this size needs no slot: all connections together hold little.
@@ -43,7 +43,7 @@ const SLOT_WAIT: Duration = Duration::from_secs(2);
 pub(crate) struct Authority {
     secrets: Secrets,
     key_ids: (String, Option<String>),
-    clock: Clock,
+    clock: Arc<dyn Clock>,
     nonces: Nonces,
     failures: Failures,
     bodies: Arc<Semaphore>,
@@ -105,7 +105,7 @@ impl Authority {
             ),
             secrets,
             clock: config.clock.clone(),
-            nonces: Nonces::open(&config.nonce_file, config.clock.unix().as_secs())?,
+            nonces: Nonces::open(&config.nonce_file, config.clock.unix_ms() / 1000)?,
             failures: Failures::new(config.limits.failures_per_minute),
             bodies: Arc::new(Semaphore::new(config.limits.v1_bodies)),
             body_bytes: config.limits.v1_body_bytes as u64,
@@ -166,7 +166,7 @@ impl Authority {
             if_match: optional(headers, http::header::IF_MATCH.as_str())?,
             if_none_match: optional(headers, http::header::IF_NONE_MATCH.as_str())?,
         };
-        let now = self.clock.unix().as_secs();
+        let now = self.now();
         claim
             .verify(&request, secret, now)
             .map_err(Unauthorized::from)?;
@@ -188,7 +188,7 @@ impl Authority {
     async fn verify_v1(&self, parts: &Parts, body: &mut RequestBody) -> Result<(), Refusal> {
         let timestamp = required(&parts.headers, V1_TIMESTAMP)?;
         let signature = required(&parts.headers, V1_SIGNATURE)?;
-        v1::check_timestamp(timestamp, self.clock.unix().as_secs()).map_err(Unauthorized::from)?;
+        v1::check_timestamp(timestamp, self.now()).map_err(Unauthorized::from)?;
         if !has_v1_shape(signature) {
             return Err(Unauthorized::InvalidSignature.into());
         }
@@ -201,7 +201,10 @@ impl Authority {
             None
         } else {
             let slot = tokio::time::timeout(SLOT_WAIT, self.bodies.acquire()).await;
-            Some(slot.map_err(|_| Refusal::Busy)?.map_err(Refusal::internal)?)
+            Some(
+                slot.map_err(|_| Refusal::Busy)?
+                    .map_err(Refusal::internal)?,
+            )
         };
         let collecting = body.collect_unverified(self.body_bytes);
         let (bytes, digest) = tokio::time::timeout(self.body_time, collecting)
@@ -225,6 +228,11 @@ impl Authority {
         }
         body.set_collected(bytes, digest);
         Ok(())
+    }
+
+    /// Returns the Unix time in seconds.
+    fn now(&self) -> u64 {
+        self.clock.unix_ms() / 1000
     }
 
     fn all_secrets(&self) -> impl Iterator<Item = &Secret> {

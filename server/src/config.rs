@@ -3,14 +3,14 @@
 //! Where a value came from (a flag, the environment, a configuration file of the client that embeds
 //! the server) is not known here; [`crate::cli`] reads the command's sources.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use onsave_protocol::{
     Secret,
     limits::{MAX_CHANGESET_BYTES, MAX_FILE_BYTES, MAX_FILES, MAX_FRAME_HEADER_BYTES},
 };
 
-use crate::clock::Clock;
+use crate::store::{Clock, SystemClock};
 
 /// Everything that [`crate::serve`] needs to know besides the store and the listener.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub struct ServerConfig {
     /// Where the nonces of accepted requests are kept across a restart.
     pub nonce_file: PathBuf,
     /// The wall clock that signatures are compared with.
-    pub clock: Clock,
+    pub clock: Arc<dyn Clock>,
 }
 
 /// The secrets that requests may be signed with.
@@ -105,7 +105,7 @@ impl ServerConfig {
             timeouts: Timeouts::default(),
             peer_source: PeerSource::Socket,
             nonce_file: root.join(NONCE_FILE),
-            clock: Clock::system(),
+            clock: Arc::new(SystemClock),
         }
     }
 }

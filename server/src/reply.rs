@@ -36,10 +36,7 @@ pub(crate) enum Refusal {
     BadRequest(Cow<'static, str>),
     /// A path is refused.
     #[error("{path:?} is no site path")]
-    BadPath {
-        path: String,
-        source: SitePathError,
-    },
+    BadPath { path: String, source: SitePathError },
     /// The body is not the one that was signed, or bytes are not the file they were announced as.
     #[error("{0}")]
     DigestMismatch(Cow<'static, str>),
@@ -236,9 +233,7 @@ const fn store_status(error: &StoreError) -> (StatusCode, ErrorCode) {
         StoreError::DigestMismatch { .. } | StoreError::SizeMismatch { .. } => {
             (StatusCode::BAD_REQUEST, ErrorCode::DigestMismatch)
         }
-        StoreError::VolumeFull { .. } => {
-            (StatusCode::INSUFFICIENT_STORAGE, ErrorCode::VolumeFull)
-        }
+        StoreError::VolumeFull { .. } => (StatusCode::INSUFFICIENT_STORAGE, ErrorCode::VolumeFull),
         _ => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal),
     }
 }

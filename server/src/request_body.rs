@@ -159,15 +159,19 @@ impl RequestBody {
             // The peer waits; not asking for the body is the answer.
             return;
         }
-        let reading = async |body: &mut Self, limit: u64| {
-            while let Ok(Some(_)) = body.next_part(limit).await {}
+        let limit = match self.state {
+            State::Unverified => DISCARD_BYTES,
+            // A length over the limit is not worth waiting for.
+            _ if self.check_length(limit).is_err() => DISCARD_BYTES,
+            _ => limit,
         };
-        if matches!(self.state, State::Unverified) {
+        let reading = async { while let Ok(Some(_)) = self.next_part(limit).await {} };
+        if limit == DISCARD_BYTES {
             // Out of time: the connection is then closed, as a peer that slow has to expect.
-            let in_time = tokio::time::timeout(DISCARD_TIME, reading(self, DISCARD_BYTES)).await;
-            tracing::trace!(in_time = in_time.is_ok(), "unverified body dropped");
+            let in_time = tokio::time::timeout(DISCARD_TIME, reading).await.is_ok();
+            tracing::trace!(in_time, "the rest of a refused body is dropped");
         } else {
-            reading(self, limit).await;
+            reading.await;
         }
     }
 

@@ -136,11 +136,7 @@ fn deploy_id(text: &str) -> Result<DeployId, NoRoute> {
     DeployId::parse(text).map_err(|_| NoRoute::NotFound)
 }
 
-fn pick(
-    method: &Method,
-    table: &[(Method, Route)],
-    allow: &'static str,
-) -> Result<Route, NoRoute> {
+fn pick(method: &Method, table: &[(Method, Route)], allow: &'static str) -> Result<Route, NoRoute> {
     table
         .iter()
         .find(|(candidate, _)| candidate == method)
@@ -163,16 +159,48 @@ mod tests {
             (Method::GET, "/_icd/manifest".to_owned(), Route::Manifest),
             (Method::GET, "/_icd/deploys".to_owned(), Route::ListDeploys),
             (Method::POST, "/_icd/deploys".to_owned(), Route::Begin),
-            (Method::GET, format!("/_icd/deploys/{ID}"), Route::ShowDeploy(id)),
-            (Method::DELETE, format!("/_icd/deploys/{ID}"), Route::Abort(id)),
-            (Method::PUT, format!("/_icd/deploys/{ID}/files"), Route::PutFile(id)),
-            (Method::DELETE, format!("/_icd/deploys/{ID}/files"), Route::RemoveFile(id)),
-            (Method::POST, format!("/_icd/deploys/{ID}/commit"), Route::Commit(id)),
+            (
+                Method::GET,
+                format!("/_icd/deploys/{ID}"),
+                Route::ShowDeploy(id),
+            ),
+            (
+                Method::DELETE,
+                format!("/_icd/deploys/{ID}"),
+                Route::Abort(id),
+            ),
+            (
+                Method::PUT,
+                format!("/_icd/deploys/{ID}/files"),
+                Route::PutFile(id),
+            ),
+            (
+                Method::DELETE,
+                format!("/_icd/deploys/{ID}/files"),
+                Route::RemoveFile(id),
+            ),
+            (
+                Method::POST,
+                format!("/_icd/deploys/{ID}/commit"),
+                Route::Commit(id),
+            ),
             (Method::POST, "/_icd/rollback".to_owned(), Route::Rollback),
-            (Method::POST, "/_icd/changesets".to_owned(), Route::PublishChangeset),
+            (
+                Method::POST,
+                "/_icd/changesets".to_owned(),
+                Route::PublishChangeset,
+            ),
             (Method::POST, "/_icd/blobs".to_owned(), Route::PutPack),
-            (Method::POST, "/_icd/blobs/missing".to_owned(), Route::MissingBlobs),
-            (Method::PUT, format!("/_icd/blobs/{digest}"), Route::PutBlob(digest)),
+            (
+                Method::POST,
+                "/_icd/blobs/missing".to_owned(),
+                Route::MissingBlobs,
+            ),
+            (
+                Method::PUT,
+                format!("/_icd/blobs/{digest}"),
+                Route::PutBlob(digest),
+            ),
             (Method::GET, "/".to_owned(), Route::Site),
             (Method::POST, "/index.html".to_owned(), Route::Site),
         ] {
@@ -205,7 +233,11 @@ mod tests {
             (Method::POST, "/_icd/health".to_owned(), "GET"),
             (Method::PUT, "/_icd/deploys".to_owned(), "GET, POST"),
             (Method::POST, format!("/_icd/deploys/{ID}"), "GET, DELETE"),
-            (Method::GET, format!("/_icd/deploys/{ID}/files"), "PUT, DELETE"),
+            (
+                Method::GET,
+                format!("/_icd/deploys/{ID}/files"),
+                "PUT, DELETE",
+            ),
             (Method::GET, "/_icd/changesets".to_owned(), "POST"),
         ] {
             let refused = route(&method, &path);
