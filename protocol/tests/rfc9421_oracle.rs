@@ -202,13 +202,13 @@ fn virtual_environment() -> PathBuf {
 fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .unwrap()
+        .expect("the clock is past 1970")
         .as_secs()
 }
 
 fn secret() -> Secret {
     Secret::from_text("an oracle's secret, longer than one block of SHA-256 so that it is hashed")
-        .unwrap()
+        .expect("it is not empty")
 }
 
 fn verify_order(case: &Case, headers: &SignatureHeaders, key: &Secret) -> Value {
