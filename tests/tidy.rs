@@ -333,7 +333,7 @@ fn what_is_shipped_is_there() {
     for path in ["config.example.toml", "README.md", "docs/ARCHITECTURE.md"] {
         assert!(root().join(path).is_file(), "{path} is missing");
     }
-    for path in ["scripts/test", ".ci/run"] {
+    for path in ["scripts/test", "scripts/bench", ".ci/run"] {
         let mode = fs::metadata(root().join(path))
             .unwrap_or_else(|error| panic!("{path}: {error}"))
             .permissions()

@@ -69,17 +69,16 @@ impl Connection {
     ///
     /// When the connection breaks or what comes back is no HTTP.
     pub(crate) fn send(&mut self, request: &Request<'_>) -> io::Result<Answer> {
-        let has_body = !request.body.is_empty() || matches!(request.method, "POST" | "PUT");
-        let length = has_body.then(|| ("content-length", request.body.len().to_string()));
-        let lines: String = request
-            .headers
-            .iter()
-            .chain(&length)
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
-            .collect();
+        let mut bytes = Vec::new();
         let (method, target) = (request.method, request.target);
-        let head = format!("{method} {target} HTTP/1.1\r\nhost: e2e\r\n{lines}\r\n");
-        let mut bytes = head.into_bytes();
+        write!(bytes, "{method} {target} HTTP/1.1\r\nhost: e2e\r\n")?;
+        for (name, value) in &request.headers {
+            write!(bytes, "{name}: {value}\r\n")?;
+        }
+        if !request.body.is_empty() || matches!(method, "POST" | "PUT") {
+            write!(bytes, "content-length: {}\r\n", request.body.len())?;
+        }
+        bytes.extend_from_slice(b"\r\n");
         bytes.extend_from_slice(request.body);
         self.stream.get_mut().write_all(&bytes)?;
         self.answer(request.method == "HEAD")
