@@ -1,8 +1,13 @@
 //! What people, editors and generators do to files, and that it is live afterwards, exactly.
 
-use std::{fs, os::unix::fs::symlink, time::Duration};
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::{ffi::OsStrExt as _, fs::symlink},
+    time::Duration,
+};
 
-use crate::harness::{World, deadline::throughout, http};
+use crate::harness::{World, deadline::throughout, eventually, http};
 
 #[test]
 fn a_save_by_rename_is_live() {
@@ -239,6 +244,31 @@ fn names_that_need_care() {
     // NFD on disk, NFC on the wire and in the address.
     world.site.write("cafe\u{301}.html", "<h1>nfd</h1>");
     world.wait_for_page("/caf%C3%A9.html", "<h1>nfd</h1>");
+}
+
+#[test]
+fn names_that_cannot_be_published_are_named_and_the_rest_is_live() {
+    let world = World::with_small_site();
+    let not_utf8 = OsStr::from_bytes(b"caf\xe9.html");
+    fs::write(world.site.root().join(not_utf8), "latin-1").unwrap();
+    world
+        .site
+        .write("back\\slash.html", "a separator elsewhere");
+    world.site.write("Page.html", "<h1>capital</h1>");
+    world.site.write("page.html", "<h1>small</h1>");
+    let mut expected = world.site.tree();
+    expected.retain(|path, _| !path.contains('\\') && !path.contains('\u{fffd}'));
+    let daemon = world.watch();
+    world.wait_until_live(&expected);
+    eventually("each to be named in a warning", || {
+        let said = daemon.stderr();
+        ["caf", "back", "Page.html", "page.html"]
+            .iter()
+            .all(|name| {
+                said.lines()
+                    .any(|line| line.contains("WARN") && line.contains(name))
+            })
+    });
 }
 
 #[test]
