@@ -161,3 +161,23 @@ impl RequestReader {
         requests
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: &[u8] = b"GET /a?b=c HTTP/1.1\r\nhost: x\r\n\r\n\
+        POST /d HTTP/1.1\r\nContent-Length: 9\r\n\r\nGET /\r\n\r\n\
+        HEAD /e HTTP/1.1\r\n\r\n";
+
+    #[test]
+    fn requests_are_found_wherever_the_stream_is_cut() {
+        for cut in 0..STREAM.len() {
+            let mut reader = RequestReader::default();
+            let (first, rest) = STREAM.split_at(cut);
+            let mut found = reader.read(first);
+            found.extend(reader.read(rest));
+            assert_eq!(found, ["GET /a?b=c", "POST /d", "HEAD /e"], "cut at {cut}");
+        }
+    }
+}
