@@ -1,6 +1,10 @@
 //! What goes over the wire, counted at a relay: on a warm connection one save is one exchange.
 
-use crate::harness::{World, eventually, relay::Relay, world};
+use crate::harness::{
+    World, eventually,
+    relay::{Relay, RequestReader},
+    world,
+};
 
 fn calls(relay: &Relay) -> Vec<String> {
     let mut requests = relay.take_requests();
@@ -60,4 +64,19 @@ fn a_sentence_in_a_10_kb_page_costs_at_most_6_kb() {
     world.wait_until_live(&world.site.tree());
     let sent = relay.bytes() - before;
     assert!((100..=6 * 1024).contains(&sent), "{sent} bytes");
+}
+
+const STREAM: &[u8] = b"GET /a?b=c HTTP/1.1\r\nhost: x\r\n\r\n\
+    POST /d HTTP/1.1\r\nContent-Length: 9\r\n\r\nGET /\r\n\r\n\
+    HEAD /e HTTP/1.1\r\n\r\n";
+
+#[test]
+fn requests_are_found_wherever_the_stream_is_cut() {
+    for cut in 0..STREAM.len() {
+        let mut reader = RequestReader::default();
+        let (first, rest) = STREAM.split_at(cut);
+        let mut found = reader.read(first);
+        found.extend(reader.read(rest));
+        assert_eq!(found, ["GET /a?b=c", "POST /d", "HEAD /e"], "cut at {cut}");
+    }
 }
