@@ -1,10 +1,45 @@
-//! The validated configuration: what the rest of the program works with.
+//! The configuration: the validated values that the rest of the program works with, and their way
+//! there.
 //!
-//! Every value here is already checked; where it came from is known to the layers alone.
+//! Four layers, each over the one before: defaults, `onsave.toml`, `ONSAVE_…` variables, flags.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `keys` | every key, its variable and its default |
+//! | `layers` | one layer's values as typed, and their merging; only user of the `config` crate |
+//! | `file` | finding and parsing `onsave.toml`; only user of the `toml` crate |
+//! | `raw` | from what was typed to checked values, collecting every fault |
+//! | `load` | the order of all that, and the rules between keys |
+//! | `secret` | the secret of a running server |
+//! | `source`, `fault` | where a value came from; what is wrong with one |
+//! | `app_name` | what an app may be called |
+//!
+//! Every value in [`Config`] is already checked; where it came from is known to the layers alone,
+//! and told by [`Loaded`] for `onsave check`.
+
+mod app_name;
+mod fault;
+mod file;
+pub(crate) mod keys;
+mod layers;
+mod load;
+mod raw;
+mod secret;
+mod source;
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use onsave_protocol::Secret;
+
+pub use self::{
+    app_name::app_name_of,
+    fault::{ConfigError, Fault},
+    file::FILE_NAME,
+    layers::FlagLayer,
+    load::{Loaded, load},
+    raw::{Setting, SettingValue},
+    source::Source,
+};
 
 /// Everything that can be configured, checked.
 #[derive(Debug, Clone)]
@@ -52,6 +87,8 @@ pub struct UrlTarget {
     pub url: String,
     /// The secret that the server shares.
     pub secret: Secret,
+    /// Where the secret was read: what a person has to look at when the server refuses it.
+    pub secret_source: Source,
 }
 
 /// How the site folder is watched.

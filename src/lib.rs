@@ -1,3 +1,26 @@
 //! onsave: save a file; it is live.
+//!
+//! ```text
+//! command line ─┐
+//! environment  ─┼─ config ─→ commands ─→ watch, publish, deploys, rollback
+//! onsave.toml  ─┘                     └→ init, check, completions, man
+//! ```
 
+pub mod cli;
+pub mod commands;
 pub mod config;
+pub mod dirty;
+pub mod error_report;
+pub mod exit_code;
+pub mod guard;
+pub mod ignore_rules;
+pub mod last_publish;
+pub mod progress;
+pub mod publish;
+pub mod settle;
+pub mod site_names;
+pub mod state_folder;
+pub mod surroundings;
+pub mod target;
+pub mod telemetry;
+pub mod verify_live;

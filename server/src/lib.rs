@@ -1,1 +1,49 @@
-//! The onsave server.
+//! The onsave server: a signed sync endpoint, a deploy store, and static serving, over one volume.
+//!
+//! ```text
+//! connection → limits → route ─ /_icd/* → verify signature → call → deploy store → volume
+//!   accept      accept   router            auth              deploys    store
+//!                           └─ everything else → site snapshot → answer
+//!                                                static_files, current
+//! ```
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`config`] | the checked configuration, with its defaults |
+//! | [`cli`] | the command's flags and environment → configuration |
+//! | `accept` | the accept loop, connection permits, timeouts, drain |
+//! | `service` | one request: span, route, answer |
+//! | `router` | method and path → route; pure |
+//! | `auth` | signatures; the only maker of verified requests |
+//! | `request_body` | a body while it arrives: limits, time, digest |
+//! | `deploys` | the calls below `/_icd/` |
+//! | `static_files` | the site |
+//! | `reply` | outcome → status, code, words |
+//! | [`store`] | the only writer of the volume |
+//! | [`current`] | the snapshot being served |
+//! | [`telemetry`], [`shutdown`] | what a process sets up once |
+//!
+//! The client embeds this library for its `local` target: [`ServerConfig::new`], [`Store::open`],
+//! [`serve`].
+
+mod accept;
+mod auth;
+pub mod cli;
+pub mod config;
+pub mod current;
+mod deploys;
+mod reply;
+mod request_body;
+mod router;
+mod service;
+pub mod shutdown;
+mod static_files;
+pub mod store;
+pub mod telemetry;
+
+pub use self::{
+    accept::{ServeError, serve},
+    auth::NonceError,
+    config::ServerConfig,
+    store::{Store, StoreOptions},
+};

@@ -1,2 +1,98 @@
-//! The `onsave-server` command.
-fn main() {}
+//! The `onsave-server` command: flags and environment, logging, a runtime, and the exit code.
+//!
+//! No logic lives here that a test could want to reach; see [`onsave_server::cli`].
+
+use std::{
+    io::{self, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use onsave_server::{
+    Store,
+    cli::{Arguments, Command, ServeCommand, exit_code},
+    serve,
+    shutdown::ShutdownSignals,
+    store, telemetry,
+};
+use tokio::net::TcpListener;
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().resolve(|name| std::env::var_os(name)) {
+        Ok(Command::Verify { root }) => verify(&root),
+        Ok(Command::Serve(command)) => run(*command),
+        Err(faults) => {
+            complain(&anyhow::Error::new(faults));
+            return exit_code::USAGE.into();
+        }
+    };
+    done.unwrap_or_else(|error| {
+        complain(&error);
+        exit_code::FAILURE.into()
+    })
+}
+
+fn complain(error: &anyhow::Error) {
+    // Nobody is left to be told when standard error is closed.
+    let _written = writeln!(io::stderr(), "onsave-server: {error:#}");
+}
+
+fn verify(root: &std::path::Path) -> anyhow::Result<ExitCode> {
+    let report = store::verify(root).context("the volume cannot be checked")?;
+    let mut out = io::stdout().lock();
+    for finding in &report.findings {
+        writeln!(out, "{finding}").context("the report cannot be written")?;
+    }
+    let code = if report.findings.is_empty() {
+        exit_code::OK
+    } else {
+        exit_code::DAMAGED
+    };
+    Ok(code.into())
+}
+
+fn run(command: ServeCommand) -> anyhow::Result<ExitCode> {
+    telemetry::start(command.log_format, &command.log_filter)?;
+    let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started")?;
+    runtime.block_on(serve_until_signal(command))?;
+    Ok(exit_code::OK.into())
+}
+
+async fn serve_until_signal(command: ServeCommand) -> anyhow::Result<()> {
+    let signals = ShutdownSignals::new().context("signals cannot be received")?;
+    let listener = bind(command.address, command.port).await?;
+    let local = listener.local_addr().context("the address is unknown")?;
+    let options = command.store;
+    let store = tokio::task::spawn_blocking(move || Store::open(options)).await??;
+    let mut out = io::stdout().lock();
+    writeln!(out, "onsave-server ready on http://{}", reachable(local))
+        .and_then(|()| out.flush())
+        .context("the ready line cannot be written")?;
+    drop(out);
+    serve(command.config, store, listener, signals.received()).await?;
+    Ok(())
+}
+
+/// Listens on `address`, or on every address of the machine.
+async fn bind(address: Option<IpAddr>, port: u16) -> anyhow::Result<TcpListener> {
+    let address = address.unwrap_or(Ipv6Addr::UNSPECIFIED.into());
+    match TcpListener::bind((address, port)).await {
+        // A machine without IPv6 has no address of this family.
+        Err(error) if address.is_unspecified() && error.kind() != io::ErrorKind::AddrInUse => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
+        }
+        bound => bound,
+    }
+    .with_context(|| format!("cannot listen on port {port} of {address}"))
+}
+
+/// Returns where this machine reaches `local`: a wildcard address is no place to connect to.
+fn reachable(local: SocketAddr) -> SocketAddr {
+    if local.ip().is_unspecified() {
+        (Ipv4Addr::LOCALHOST, local.port()).into()
+    } else {
+        local
+    }
+}

@@ -1,0 +1,203 @@
+//! Save→live: from the return of the editor's rename to the first GET over a kept connection that
+//! answers the new bytes; and what the server and the wire had to do for it.
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    big_site::{self, EDITED, EDITED_TARGET},
+    harness::{
+        World,
+        deadline::{LIMIT, throughout},
+        http::{Connection, Request},
+        relay::Relay,
+        site::Tree,
+        sync_client,
+    },
+    resources::{self, AtRest},
+    samples::Samples,
+};
+
+/// Edits whose bytes are counted.
+const COUNTED_EDITS: u32 = 10;
+
+/// Commits by hand whose milliseconds the server states: the second deploy and those after it.
+const COMMITS: usize = 25;
+
+/// What was measured at one size.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    files: u32,
+    save_to_live: Samples,
+    /// Milliseconds of the server for the second to sixth deploy.
+    early_commits: Samples,
+    later_commits: Samples,
+    bytes_per_edit: u64,
+    /// The daemon and the server.
+    at_rest: [AtRest; 2],
+}
+
+/// Measures a site of `files` pages.
+pub(crate) fn measure(files: u32, edits: u32) -> Measured {
+    let mut world = World::new();
+    big_site::write(&world.site, files);
+    rustix::fs::sync();
+    world.run_well(&["publish"]);
+    let (early_commits, later_commits) = commits_by_hand(&world);
+
+    let daemon = world.watch();
+    wait_until_in_step(&world);
+    let save_to_live = edits_until_live(&world, edits);
+    let at_rest = resources::at_rest([daemon.id(), world.server.process().id()]);
+    drop(daemon);
+    Measured {
+        files,
+        save_to_live,
+        early_commits,
+        later_commits,
+        bytes_per_edit: bytes_per_edit(&world),
+        at_rest,
+    }
+}
+
+/// Prints what was measured as tables.
+pub(crate) fn print(measured: &[Measured], out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "| files | save→live p50 ms | p95 | max | server ms a commit, deploys 2 to 6: p50 | p95 | max | later: p50 | p95 | max | bytes an edit |"
+    )?;
+    writeln!(
+        out,
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+    )?;
+    for one in measured {
+        writeln!(
+            out,
+            "| {} | {} | {} | {} | {} |",
+            one.files,
+            one.save_to_live.cells(),
+            one.early_commits.cells(),
+            one.later_commits.cells(),
+            one.bytes_per_edit
+        )?;
+    }
+    writeln!(
+        out,
+        "\n| files | daemon MB | daemon idle CPU % | server MB | server idle CPU % |"
+    )?;
+    writeln!(out, "|---:|---:|---:|---:|---:|")?;
+    for one in measured {
+        let [daemon, server] = one.at_rest;
+        writeln!(
+            out,
+            "| {} | {:.1} | {:.1} | {:.1} | {:.1} |",
+            one.files,
+            megabytes(daemon.resident),
+            daemon.processor,
+            megabytes(server.resident),
+            server.processor
+        )?;
+    }
+    if let (Some(first), Some(last)) = (measured.first(), measured.last()) {
+        let ratio = last.save_to_live.percentile(50).as_secs_f64()
+            / first.save_to_live.percentile(50).as_secs_f64();
+        writeln!(
+            out,
+            "\np50 at {} files is {ratio:.2} times that at {}.",
+            last.files, first.files
+        )?;
+    }
+    Ok(())
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+/// Publishes the second deploy and later ones by hand and returns what the server says they took.
+fn commits_by_hand(world: &World) -> (Samples, Samples) {
+    let mut base = world.current_deploy();
+    let tree = |text: String| Tree::from([(EDITED.to_owned(), text.into_bytes())]);
+    let mut old = tree(big_site::page(0, "As it was first written."));
+    let (mut early, mut later) = (Samples::default(), Samples::default());
+    for number in 0..COMMITS {
+        let new = tree(big_site::page(
+            0,
+            &format!("Written by hand {number} times."),
+        ));
+        let published = sync_client::publish(world.address(), base.as_deref(), (&old, &new))
+            .expect("the server answers");
+        let samples = if number < 5 { &mut early } else { &mut later };
+        samples.push(Duration::from_secs_f64(published.server_ms / 1_000.0));
+        base = Some(published.deploy_id.to_string());
+        old = new;
+    }
+    (early, later)
+}
+
+/// Waits until the daemon publishes saves: until one of them is live.
+fn wait_until_in_step(world: &World) {
+    let page = big_site::page(0, "Saved to see that the daemon watches.");
+    world.site.save(EDITED, &page);
+    world.wait_for_page(EDITED_TARGET, &page);
+}
+
+fn edits_until_live(world: &World, edits: u32) -> Samples {
+    let mut reader = Connection::open(world.address()).expect("the server listens");
+    let mut samples = Samples::default();
+    for edit in 0..edits {
+        let page = big_site::page(0, &format!("This sentence is edit {edit}."));
+        world.site.save(EDITED, &page);
+        let saved = Instant::now();
+        wait_for_bytes(&mut reader, page.as_bytes());
+        samples.push(saved.elapsed());
+        // A person saves again after the daemon has come to rest, and not in its rhythm.
+        throughout(
+            Duration::from_millis(120 + u64::from(edit % 7) * 13),
+            "rest",
+            || true,
+        );
+    }
+    samples
+}
+
+/// Asks without a pause until the new bytes are there.
+fn wait_for_bytes(reader: &mut Connection, bytes: &[u8]) {
+    let end = Instant::now() + LIMIT;
+    let request = Request {
+        method: "GET",
+        target: EDITED_TARGET,
+        ..Request::default()
+    };
+    loop {
+        let answer = reader.send(&request).expect("the server answers");
+        if answer.body == bytes {
+            return;
+        }
+        assert!(
+            Instant::now() < end,
+            "the edit was not live within {LIMIT:?}"
+        );
+    }
+}
+
+/// Returns the mean bytes in both directions for one edited sentence, counted between a daemon and
+/// its server.
+fn bytes_per_edit(world: &World) -> u64 {
+    let relay = Relay::start(world.address());
+    let mut command = world.command_to(relay.address(), &["watch"]);
+    command.env("ONSAVE_PUBLISH_VERIFY_LIVE", "false");
+    let _daemon = world.start("watch-counted", &mut command);
+    wait_until_in_step(world);
+    let before = relay.bytes();
+    for number in 0..COUNTED_EDITS {
+        let page = big_site::page(0, &format!("Sentence {number} of those that are counted."));
+        world.site.save(EDITED, &page);
+        world.wait_for_page(EDITED_TARGET, &page);
+    }
+    (relay.bytes() - before) / u64::from(COUNTED_EDITS)
+}

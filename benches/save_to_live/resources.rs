@@ -1,0 +1,75 @@
+//! What the kernel says of processes and of this machine.
+
+use std::{fs, time::Duration};
+
+use crate::harness::deadline::throughout;
+
+/// How long a process is watched at rest.
+const REST: Duration = Duration::from_secs(5);
+
+/// What a process holds and burns at rest.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AtRest {
+    /// Resident memory in bytes.
+    pub(crate) resident: u64,
+    /// Share of one processor, in percent.
+    pub(crate) processor: f64,
+}
+
+/// Watches processes that have nothing to do.
+pub(crate) fn at_rest(processes: [u32; 2]) -> [AtRest; 2] {
+    let before = processes.map(processor_ticks);
+    throughout(REST, "the processes run", || {
+        processes
+            .iter()
+            .all(|id| fs::exists(format!("/proc/{id}")).is_ok_and(|there| there))
+    });
+    let after = processes.map(processor_ticks);
+    // The kernel's USER_HZ is 100 on every Linux that this runs on.
+    let percent = |index: usize| (after[index] - before[index]) as f64 / REST.as_secs_f64();
+    [0, 1].map(|index| AtRest {
+        resident: resident(processes[index]),
+        processor: percent(index),
+    })
+}
+
+/// Returns the date, the processor and the kernel, for the head of a result.
+pub(crate) fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let processor = read("/proc/cpuinfo")
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map_or_else(String::new, |name| {
+            name.trim_start_matches([' ', '\t', ':']).to_owned()
+        });
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!(
+        "{}, {cores} cores of {processor}, Linux {}",
+        jiff::Zoned::now().date(),
+        read("/proc/sys/kernel/osrelease").trim()
+    )
+}
+
+fn processor_ticks(id: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).expect("the process runs");
+    // The name may hold spaces; user and system time are fields 14 and 15 of all, so the 12th and
+    // 13th after it.
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let ticks = |index: usize| fields[index].parse::<u64>().expect("it is a number");
+    ticks(11) + ticks(12)
+}
+
+fn resident(id: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line
+        .expect("the kernel counts it")
+        .trim()
+        .trim_end_matches(" kB");
+    kilobytes.parse::<u64>().expect("it is a number") * 1_024
+}

@@ -1,0 +1,602 @@
+//! The command's flags and environment → what to do, checked.
+//!
+//! Flags win over the environment, and the environment over the defaults; an empty value counts as
+//! not given. All faults are found before any is reported. The environment is handed in, so that
+//! tests need none. Parsing never acts.
+
+use std::{
+    ffi::OsString, fmt, net::IpAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration,
+};
+
+use clap::Parser;
+use onsave_protocol::Secret;
+
+use crate::{
+    config::{Limits, PeerSource, Secrets, ServerConfig, Timeouts},
+    store::StoreOptions,
+    telemetry::LogFormat,
+};
+
+/// What the process ends with; part of the command's contract.
+pub mod exit_code {
+    /// The server drained and ended, or `--verify` found nothing wrong.
+    pub const OK: u8 = 0;
+    /// The server could not start or go on.
+    pub const FAILURE: u8 = 1;
+    /// The flags or the environment are wrong.
+    pub const USAGE: u8 = 2;
+    /// `--verify` found damage.
+    pub const DAMAGED: u8 = 3;
+}
+
+const EXAMPLES: &str = "\
+Secrets come from the environment or from a file, never from a flag:
+  SYNC_SECRET            the shared secret that requests are signed with; required
+  SYNC_SECRET_FILE       a file that holds it instead
+  SYNC_SECRET_PREVIOUS   the secret before a rotation, still accepted
+  SYNC_SECRET_PREVIOUS_FILE   a file that holds it instead
+  RUST_LOG               which log lines are written [default: info]
+
+When it is ready, the server writes one line to standard output:
+  onsave-server ready on http://127.0.0.1:8080
+With port 0 the system chooses the port, and the line says which. Log lines go to standard error.
+
+Exit codes: 0 ended as asked, or nothing wrong with the volume; 1 failed; 2 flags or environment
+are wrong; 3 --verify found damage.
+
+Examples:
+  SYNC_SECRET_FILE=/run/secrets/sync onsave-server
+  SYNC_SECRET=$(cat secret) onsave-server --port 9000 --root ./volume
+  onsave-server --verify --root /srv";
+
+/// Serves a site from one volume, and takes new versions of it over a signed sync endpoint.
+#[derive(Debug, Default, Parser)]
+#[command(name = "onsave-server", version, after_long_help = EXAMPLES)]
+pub struct Arguments {
+    /// The address to listen on [env: ADDRESS] [default: [::], or 0.0.0.0 without IPv6]
+    #[arg(long, value_name = "IP")]
+    address: Option<String>,
+
+    /// The port to listen on; 0 lets the system choose [env: PORT] [default: 8080]
+    #[arg(long)]
+    port: Option<String>,
+
+    /// The volume's root folder [env: SITE_DATA_ROOT] [default: /srv]
+    #[arg(long, value_name = "FOLDER")]
+    root: Option<String>,
+
+    /// How many of the newest deploys are kept [env: KEEP_DEPLOYS] [default: 5]
+    #[arg(long, value_name = "COUNT")]
+    keep_deploys: Option<String>,
+
+    /// Take the peer's address from Fly-Client-IP; only behind Fly's proxy: true or false
+    /// [env: TRUST_FLY_CLIENT_IP] [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    trust_fly_client_ip: Option<String>,
+
+    /// Check every object, manifest and tree of the volume, say what was found, and end
+    #[arg(long)]
+    verify: bool,
+
+    /// Largest file, in bytes [env: MAX_FILE_BYTES] [default: 1073741824]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    max_file_bytes: Option<String>,
+
+    /// Most files in the site [env: MAX_FILES] [default: 1000000]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    max_files: Option<String>,
+
+    /// Content of one changeset, in bytes as sent [env: MAX_CHANGESET_BYTES] [default: 33554432]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    max_changeset_bytes: Option<String>,
+
+    /// Body of a first-generation request, in bytes [env: MAX_V1_BODY_BYTES] [default: 33554432]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    max_v1_body_bytes: Option<String>,
+
+    /// First-generation bodies held in memory at once [env: MAX_V1_BODIES] [default: 2]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    max_v1_bodies: Option<String>,
+
+    /// Connections open at once [env: MAX_CONNECTIONS] [default: 1024]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    max_connections: Option<String>,
+
+    /// Bytes of a request's head, at least 8192 [env: MAX_HEAD_BYTES] [default: 32768]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    max_head_bytes: Option<String>,
+
+    /// Failed signatures of one address in a minute [env: MAX_FAILURES_PER_MINUTE] [default: 30]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    max_failures_per_minute: Option<String>,
+
+    /// Seconds for a request's head [env: HEAD_SECONDS] [default: 15]
+    #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
+    head_seconds: Option<String>,
+
+    /// Seconds between two parts of a body [env: BODY_IDLE_SECONDS] [default: 30]
+    #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
+    body_idle_seconds: Option<String>,
+
+    /// Seconds that a connection may be idle [env: KEEP_ALIVE_SECONDS] [default: 300]
+    #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
+    keep_alive_seconds: Option<String>,
+
+    /// Seconds that a shutdown waits for what is under way [env: DRAIN_SECONDS] [default: 10]
+    #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
+    drain_seconds: Option<String>,
+
+    /// The shape of log lines: pretty or json [env: LOG_FORMAT] [default: pretty]
+    #[arg(long, value_name = "SHAPE", help_heading = "Logging")]
+    log_format: Option<String>,
+}
+
+/// What the command is asked to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Serve.
+    Serve(Box<ServeCommand>),
+    /// Check the volume at this root.
+    Verify {
+        /// The volume's root.
+        root: PathBuf,
+    },
+}
+
+/// Everything that serving needs.
+#[derive(Debug)]
+pub struct ServeCommand {
+    /// How the store is opened.
+    pub store: StoreOptions,
+    /// How requests are answered.
+    pub config: ServerConfig,
+    /// Where to listen; nothing means every address of the machine.
+    pub address: Option<IpAddr>,
+    /// The port to listen on.
+    pub port: u16,
+    /// The shape of log lines.
+    pub log_format: LogFormat,
+    /// The log filter.
+    pub log_filter: String,
+}
+
+/// Everything that is wrong with the flags and the environment.
+#[derive(Debug, thiserror::Error)]
+pub struct ConfigFaults(Vec<String>);
+
+impl fmt::Display for ConfigFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration is wrong")?;
+        self.0.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+    }
+}
+
+impl Arguments {
+    /// Returns what to do, given the environment that `variable` reads.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigFaults`], all of them.
+    pub fn resolve(
+        &self,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Command, ConfigFaults> {
+        let mut source = Source {
+            variable: &variable,
+            faults: Vec::new(),
+        };
+        let root = source.value(&self.root, "root", "SITE_DATA_ROOT", PathBuf::from("/srv"));
+        let command = if self.verify {
+            Some(Command::Verify { root })
+        } else {
+            self.serve_command(&mut source, root)
+                .map(|serve| Command::Serve(Box::new(serve)))
+        };
+        match command {
+            Some(command) if source.faults.is_empty() => Ok(command),
+            _ => Err(ConfigFaults(source.faults)),
+        }
+    }
+
+    fn serve_command(&self, source: &mut Source<'_>, root: PathBuf) -> Option<ServeCommand> {
+        let limits = self.limits(source);
+        let timeouts = self.timeouts(source);
+        let five = NonZeroUsize::new(5).unwrap_or(NonZeroUsize::MIN);
+        let keep = source.value(&self.keep_deploys, "keep-deploys", "KEEP_DEPLOYS", five);
+        let trust = source.value(
+            &self.trust_fly_client_ip,
+            "trust-fly-client-ip",
+            "TRUST_FLY_CLIENT_IP",
+            false,
+        );
+        let address = source.given(&self.address, "address", "ADDRESS");
+        let port = source.value(&self.port, "port", "PORT", 8080);
+        let log_format = source.value(
+            &self.log_format,
+            "log-format",
+            "LOG_FORMAT",
+            LogFormat::Pretty,
+        );
+        let log_filter = source.text("RUST_LOG").unwrap_or_else(|| "info".into());
+        let current = source.secret("SYNC_SECRET", "SYNC_SECRET_FILE");
+        let previous = source.secret("SYNC_SECRET_PREVIOUS", "SYNC_SECRET_PREVIOUS_FILE");
+        if current.is_none()
+            && !source
+                .faults
+                .iter()
+                .any(|fault| fault.contains("SYNC_SECRET"))
+        {
+            source.faults.push(
+                "SYNC_SECRET is required: the secret that the client shares, or a file that holds \
+                 it in SYNC_SECRET_FILE"
+                    .into(),
+            );
+        }
+        let mut store = StoreOptions::new(&root);
+        store.keep_deploys = keep;
+        store.max_files = limits.files;
+        store.max_file_bytes = limits.file_bytes;
+        let mut config = ServerConfig::new(&root, current?);
+        config.secrets = Secrets {
+            previous,
+            ..config.secrets
+        };
+        config.limits = limits;
+        config.timeouts = timeouts;
+        if trust {
+            config.peer_source = PeerSource::FlyClientIp;
+        }
+        Some(ServeCommand {
+            store,
+            config,
+            address,
+            port,
+            log_format,
+            log_filter,
+        })
+    }
+
+    fn limits(&self, source: &mut Source<'_>) -> Limits {
+        let Limits {
+            connections,
+            head_bytes,
+            v1_body_bytes,
+            v1_bodies,
+            changeset_bytes,
+            frame_header_bytes,
+            file_bytes,
+            files,
+            failures_per_minute,
+        } = Limits::default();
+        let limits = Limits {
+            connections: source.count(&self.max_connections, "MAX_CONNECTIONS", connections),
+            head_bytes: source.count(&self.max_head_bytes, "MAX_HEAD_BYTES", head_bytes),
+            v1_body_bytes: source.count(
+                &self.max_v1_body_bytes,
+                "MAX_V1_BODY_BYTES",
+                v1_body_bytes,
+            ),
+            v1_bodies: source.count(&self.max_v1_bodies, "MAX_V1_BODIES", v1_bodies),
+            changeset_bytes: source.count(
+                &self.max_changeset_bytes,
+                "MAX_CHANGESET_BYTES",
+                changeset_bytes,
+            ),
+            frame_header_bytes,
+            file_bytes: source.count(&self.max_file_bytes, "MAX_FILE_BYTES", file_bytes),
+            files: source.count(&self.max_files, "MAX_FILES", files),
+            failures_per_minute: source.count(
+                &self.max_failures_per_minute,
+                "MAX_FAILURES_PER_MINUTE",
+                failures_per_minute,
+            ),
+        };
+        if limits.head_bytes < 8 * 1024 {
+            source
+                .faults
+                .push("MAX_HEAD_BYTES has to be at least 8192".into());
+        }
+        limits
+    }
+
+    fn timeouts(&self, source: &mut Source<'_>) -> Timeouts {
+        let defaults = Timeouts::default();
+        Timeouts {
+            head: source.seconds(&self.head_seconds, "HEAD_SECONDS", defaults.head),
+            body_idle: source.seconds(
+                &self.body_idle_seconds,
+                "BODY_IDLE_SECONDS",
+                defaults.body_idle,
+            ),
+            keep_alive: source.seconds(
+                &self.keep_alive_seconds,
+                "KEEP_ALIVE_SECONDS",
+                defaults.keep_alive,
+            ),
+            drain: source.seconds(&self.drain_seconds, "DRAIN_SECONDS", defaults.drain),
+            ..defaults
+        }
+    }
+}
+
+/// Reads settings, and gathers what is wrong with them.
+struct Source<'e> {
+    variable: &'e dyn Fn(&str) -> Option<OsString>,
+    faults: Vec<String>,
+}
+
+impl Source<'_> {
+    /// Returns a variable that is set to some text.
+    fn text(&mut self, name: &str) -> Option<String> {
+        let value = (self.variable)(name).filter(|value| !value.is_empty())?;
+        let text = value.into_string();
+        if text.is_err() {
+            self.faults.push(format!("{name} is not UTF-8"));
+        }
+        text.ok()
+    }
+
+    /// Returns what the flag or the variable says, if any does.
+    fn given<T: Setting>(
+        &mut self,
+        flag: &Option<String>,
+        name: &str,
+        variable: &str,
+    ) -> Option<T> {
+        let (value, from) = match flag.clone().filter(|value| !value.is_empty()) {
+            Some(value) => (value, format!("--{name}")),
+            None => (self.text(variable)?, variable.to_owned()),
+        };
+        let parsed = T::read(&value);
+        if parsed.is_none() {
+            let expected = T::EXPECTED;
+            self.faults
+                .push(format!("{from} is {value:?}, and has to be {expected}"));
+        }
+        parsed
+    }
+
+    fn value<T: Setting>(
+        &mut self,
+        flag: &Option<String>,
+        name: &str,
+        variable: &str,
+        default: T,
+    ) -> T {
+        self.given(flag, name, variable).unwrap_or(default)
+    }
+
+    /// Returns a limit, which is at least one: a server that takes nothing is a mistake.
+    fn count<T: Setting + Default + PartialEq>(
+        &mut self,
+        flag: &Option<String>,
+        variable: &str,
+        default: T,
+    ) -> T {
+        let name = variable.to_ascii_lowercase().replace('_', "-");
+        let value = self.value(flag, &name, variable, default);
+        if value == T::default() {
+            self.faults.push(format!("{variable} has to be at least 1"));
+        }
+        value
+    }
+
+    fn seconds(&mut self, flag: &Option<String>, variable: &str, default: Duration) -> Duration {
+        Duration::from_secs(self.count(flag, variable, default.as_secs()))
+    }
+
+    /// Returns a secret from a variable or from the file that another one names.
+    fn secret(&mut self, variable: &str, file_variable: &str) -> Option<Secret> {
+        let (direct, file) = (self.text(variable), self.text(file_variable));
+        let text = match (direct, file) {
+            (Some(_), Some(_)) => {
+                self.faults
+                    .push(format!("{variable} and {file_variable} exclude each other"));
+                return None;
+            }
+            (Some(text), None) => text,
+            (None, Some(file)) => match std::fs::read_to_string(&file) {
+                Ok(text) => text,
+                Err(error) => {
+                    self.faults
+                        .push(format!("{file_variable}: {file} cannot be read: {error}"));
+                    return None;
+                }
+            },
+            (None, None) => return None,
+        };
+        match Secret::from_text(&text) {
+            Ok(secret) => Some(secret),
+            Err(error) => {
+                self.faults.push(format!("{variable}: {error}"));
+                None
+            }
+        }
+    }
+}
+
+/// A value that is written as text.
+trait Setting: Sized {
+    /// What the text has to be, for a fault.
+    const EXPECTED: &'static str;
+
+    /// Returns the value that `text` writes.
+    fn read(text: &str) -> Option<Self>;
+}
+
+macro_rules! setting_from_str {
+    ($($kind:ty: $expected:literal),+ $(,)?) => {
+        $(impl Setting for $kind {
+            const EXPECTED: &'static str = $expected;
+
+            fn read(text: &str) -> Option<Self> {
+                Self::from_str(text).ok()
+            }
+        })+
+    };
+}
+
+setting_from_str! {
+    u16: "a port from 0 to 65535",
+    u32: "a whole number",
+    u64: "a whole number",
+    usize: "a whole number",
+    bool: "true or false",
+    NonZeroUsize: "a whole number of at least 1",
+    IpAddr: "an IP address",
+    PathBuf: "a folder",
+}
+
+impl Setting for LogFormat {
+    const EXPECTED: &'static str = "pretty or json";
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "pretty" => Some(Self::Pretty),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn resolve(flags: &[&str], variables: &[(&str, &str)]) -> Result<Command, ConfigFaults> {
+        let all = std::iter::once(&"onsave-server").chain(flags);
+        Arguments::try_parse_from(all).unwrap().resolve(|name| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| value.into())
+        })
+    }
+
+    fn serve(flags: &[&str], variables: &[(&str, &str)]) -> ServeCommand {
+        match resolve(flags, variables).unwrap() {
+            Command::Serve(serve) => *serve,
+            Command::Verify { .. } => panic!("not asked to verify"),
+        }
+    }
+
+    #[test]
+    fn the_definition_holds() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults() {
+        let serve = serve(&[], &[("SYNC_SECRET", "s")]);
+        assert_eq!(serve.port, 8080);
+        assert_eq!(serve.address, None);
+        assert_eq!(serve.store.root, PathBuf::from("/srv"));
+        assert_eq!(serve.store.keep_deploys.get(), 5);
+        assert_eq!(serve.config.limits, Limits::default());
+        assert_eq!(serve.config.timeouts, Timeouts::default());
+        assert_eq!(serve.config.peer_source, PeerSource::Socket);
+        assert_eq!(serve.config.nonce_file, PathBuf::from("/srv/nonces"));
+        assert_eq!(serve.log_format, LogFormat::Pretty);
+        assert_eq!(serve.log_filter, "info");
+    }
+
+    #[test]
+    fn flags_win_over_the_environment() {
+        let variables = [
+            ("SYNC_SECRET", "s"),
+            ("PORT", "1"),
+            ("KEEP_DEPLOYS", "7"),
+            ("MAX_FILES", ""),
+            ("RUST_LOG", "debug"),
+        ];
+        let serve = serve(&["--port", "2", "--trust-fly-client-ip"], &variables);
+        assert_eq!(serve.port, 2);
+        assert_eq!(serve.store.keep_deploys.get(), 7);
+        assert_eq!(serve.config.limits.files, Limits::default().files);
+        assert_eq!(serve.config.peer_source, PeerSource::FlyClientIp);
+        assert_eq!(serve.log_filter, "debug");
+    }
+
+    #[test]
+    fn all_faults_at_once() {
+        let variables = [("PORT", "99999"), ("KEEP_DEPLOYS", "0"), ("MAX_FILES", "0")];
+        let faults = resolve(&["--log-format", "xml"], &variables).unwrap_err();
+        let text = faults.to_string();
+        for part in [
+            "PORT is \"99999\"",
+            "KEEP_DEPLOYS",
+            "MAX_FILES",
+            "--log-format",
+            "SYNC_SECRET",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn secrets_come_from_the_environment_or_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        std::fs::write(&file, "from-file\n").unwrap();
+        let path = file.to_str().unwrap();
+        let serve = serve(
+            &[],
+            &[("SYNC_SECRET_FILE", path), ("SYNC_SECRET_PREVIOUS", "old")],
+        );
+        assert_eq!(serve.config.secrets.current.expose(), b"from-file");
+        assert_eq!(
+            serve.config.secrets.previous.as_ref().unwrap().expose(),
+            b"old"
+        );
+        assert!(!format!("{serve:?}").contains("from-file"));
+        let both = resolve(&[], &[("SYNC_SECRET_FILE", path), ("SYNC_SECRET", "s")]);
+        assert!(both.unwrap_err().to_string().contains("exclude each other"));
+        let blank = resolve(&[], &[("SYNC_SECRET", " ")]);
+        assert!(
+            blank
+                .unwrap_err()
+                .to_string()
+                .contains("the secret is empty")
+        );
+        let gone = resolve(&[], &[("SYNC_SECRET_FILE", "/nowhere/secret")]);
+        assert!(gone.unwrap_err().to_string().contains("/nowhere/secret"));
+    }
+
+    #[test]
+    fn verify_needs_no_secret() {
+        let command = resolve(&["--verify", "--root", "/data"], &[]).unwrap();
+        assert!(matches!(command, Command::Verify { root } if root == PathBuf::from("/data")));
+    }
+
+    #[test]
+    fn help_names_every_variable() {
+        let help = Arguments::command().render_long_help().to_string();
+        for name in [
+            "PORT",
+            "ADDRESS",
+            "SITE_DATA_ROOT",
+            "SYNC_SECRET",
+            "SYNC_SECRET_FILE",
+            "SYNC_SECRET_PREVIOUS",
+            "KEEP_DEPLOYS",
+            "MAX_FILE_BYTES",
+            "MAX_FILES",
+            "MAX_CHANGESET_BYTES",
+            "MAX_V1_BODY_BYTES",
+            "MAX_V1_BODIES",
+            "MAX_CONNECTIONS",
+            "MAX_HEAD_BYTES",
+            "MAX_FAILURES_PER_MINUTE",
+            "HEAD_SECONDS",
+            "BODY_IDLE_SECONDS",
+            "KEEP_ALIVE_SECONDS",
+            "DRAIN_SECONDS",
+            "TRUST_FLY_CLIENT_IP",
+            "LOG_FORMAT",
+            "RUST_LOG",
+        ] {
+            assert!(help.contains(name), "{name}");
+        }
+        assert!(!help.contains('`'), "{help}");
+    }
+}

@@ -1,0 +1,197 @@
+//! One request: its peer and id, its span, its route, and the way to its answer.
+//!
+//! Calls of the sync endpoint run in tasks of their own, which a shutdown waits for: a peer that
+//! hangs up ends its upload, but never cuts a commit.
+
+use std::{net::IpAddr, sync::Arc};
+
+use http::{HeaderMap, HeaderValue, Request, Response, request::Parts};
+use hyper::body::Incoming;
+use onsave_protocol::wire::v2::REQUEST_ID_HEADER;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+use crate::{
+    auth::{Authority, NonceError, is_signed},
+    config::{PeerSource, ServerConfig, Timeouts},
+    deploys::{Endpoint, unsigned_health},
+    reply::Refusal,
+    request_body::RequestBody,
+    router::{Route, route},
+    static_files::{self, ReplyBody},
+    store::Store,
+};
+
+/// The header in which Fly's proxy names the visitor.
+const FLY_CLIENT_IP: &str = "fly-client-ip";
+
+/// Longest request id that is taken over from a client, in characters.
+const MAX_REQUEST_ID: usize = 64;
+
+/// Answers requests.
+#[derive(Debug)]
+pub(crate) struct Service {
+    authority: Authority,
+    endpoint: Endpoint,
+    timeouts: Timeouts,
+    peer_source: PeerSource,
+    calls: TaskTracker,
+}
+
+impl Service {
+    /// Returns the service of `config` over `store`. Blocking: reads the file of nonces.
+    ///
+    /// # Errors
+    ///
+    /// [`NonceError`].
+    pub(crate) fn new(config: &ServerConfig, store: Store) -> Result<Self, NonceError> {
+        Ok(Self {
+            authority: Authority::new(config)?,
+            endpoint: Endpoint {
+                store,
+                clock: Arc::clone(&config.clock),
+                limits: config.limits.clone(),
+            },
+            timeouts: config.timeouts.clone(),
+            peer_source: config.peer_source,
+            calls: TaskTracker::new(),
+        })
+    }
+
+    /// Returns the calls that are under way, also those whose peer is gone.
+    pub(crate) const fn calls(&self) -> &TaskTracker {
+        &self.calls
+    }
+
+    /// Returns the answer to a request from `socket_peer`.
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        socket_peer: IpAddr,
+    ) -> Response<ReplyBody> {
+        let (parts, incoming) = request.into_parts();
+        let peer = self.peer(&parts.headers, socket_peer);
+        let routed = route(&parts.method, parts.uri.path());
+        let request_id = request_id(&parts.headers);
+        let span = tracing::info_span!(
+            "request",
+            request.id = request_id,
+            http.method = %parts.method,
+            http.route = routed.as_ref().map_or("none", Route::name),
+            peer = %peer,
+        );
+        if let Ok(Route::Site) = routed {
+            return self.serve_site(&parts).instrument(span).await;
+        }
+        let service = Arc::clone(&self);
+        let call = async move {
+            let route = routed.map_err(Refusal::from)?;
+            service.call(route, parts, incoming, peer).await
+        };
+        let answered = self.calls.spawn(
+            async move {
+                let answer: Result<_, Refusal> = call.await;
+                answer.unwrap_or_else(|refusal| {
+                    refusal.log();
+                    refusal.reply()
+                })
+            }
+            .instrument(span.clone()),
+        );
+        let mut response = answered.await.unwrap_or_else(|error| {
+            let refusal = Refusal::internal(error);
+            span.in_scope(|| refusal.log());
+            refusal.reply()
+        });
+        if let Ok(value) = HeaderValue::from_str(&request_id) {
+            response.headers_mut().insert(REQUEST_ID_HEADER, value);
+        }
+        response
+    }
+
+    async fn serve_site(&self, parts: &Parts) -> Response<ReplyBody> {
+        let store = &self.endpoint.store;
+        let response = static_files::serve(store, &parts.method, &parts.uri, &parts.headers).await;
+        tracing::debug!(
+            http.status = response.status().as_u16(),
+            http.path = parts.uri.path(),
+            "site request"
+        );
+        response
+    }
+
+    async fn call(
+        &self,
+        route: Route,
+        parts: Parts,
+        incoming: Incoming,
+        peer: IpAddr,
+    ) -> Result<Response<ReplyBody>, Refusal> {
+        if route == Route::Health && !is_signed(&parts.headers) {
+            return Ok(unsigned_health());
+        }
+        let mut body = RequestBody::new(incoming, &parts.headers, self.timeouts.body_idle);
+        let answer = match self.authority.verify(&parts, &mut body, peer).await {
+            Ok(verified) => self.endpoint.call(route, &parts, verified).await,
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = &answer
+            && !matches!(refusal, Refusal::Timeout | Refusal::BrokenBody(_))
+        {
+            body.discard(self.endpoint.limits.changeset_bytes).await;
+        }
+        answer
+    }
+
+    fn peer(&self, headers: &HeaderMap, socket_peer: IpAddr) -> IpAddr {
+        let named = match self.peer_source {
+            PeerSource::Socket => None,
+            PeerSource::FlyClientIp => headers
+                .get(FLY_CLIENT_IP)
+                .and_then(|value| value.to_str().ok())
+                .and_then(|value| value.parse().ok()),
+        };
+        named.unwrap_or(socket_peer)
+    }
+}
+
+/// Returns the client's id of the request when it is fit for a log, and else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let fit = |id: &&str| {
+        (1..=MAX_REQUEST_ID).contains(&id.len())
+            && id
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    headers
+        .get(REQUEST_ID_HEADER)
+        .and_then(|value| value.to_str().ok())
+        .filter(fit)
+        .map_or_else(new_request_id, ToOwned::to_owned)
+}
+
+fn new_request_id() -> String {
+    // An id only joins log lines: without random bytes, lines of two requests may be joined.
+    let random = getrandom::u64().unwrap_or_default();
+    format!("{random:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_clients_are_taken_over_when_fit() {
+        let id = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID_HEADER, HeaderValue::from_static(value));
+            request_id(&headers)
+        };
+        assert_eq!(id("abc-123_X"), "abc-123_X");
+        for unfit in ["", "a b", "a\"b", "a,b"] {
+            assert_ne!(id(unfit), unfit);
+            assert_eq!(id(unfit).len(), 16);
+        }
+        assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,137 @@
+//! The commands: from a parsed command line to what it asks for.
+//!
+//! [`run`] alone decides what a command needs before it starts: some need nothing, `check` needs
+//! the configuration's faults, and the commands that talk to a target need a valid configuration,
+//! logging and the site's state folder. Each module below is one command. They print to the
+//! `out` that they are given, and turn failures into [`CommandError`].
+
+mod check;
+mod completions;
+mod deploys;
+mod init;
+mod man;
+mod publish;
+mod rollback;
+mod watch;
+
+use std::io::{self, Write};
+
+pub use self::{init::InitError, man::ManError};
+use crate::{
+    cli::{Cli, Command, WatchArgs},
+    config::{self, Config, ConfigError, FlagLayer},
+    exit_code::ExitCode,
+    state_folder::{SiteState, StateError},
+    surroundings::Surroundings,
+    telemetry::{self, TelemetryError},
+};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The configuration has faults.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Logging could not be started.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// The state folder cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// `init` failed.
+    #[error(transparent)]
+    Init(#[from] InitError),
+    /// `man` failed.
+    #[error(transparent)]
+    Man(#[from] ManError),
+    /// What was to be printed could not be.
+    #[error("failed to write the output")]
+    Output(#[from] io::Error),
+    /// The command is known, and not built in.
+    #[error("`onsave {command}` is not wired")]
+    NotWired {
+        /// The command's name.
+        command: &'static str,
+    },
+}
+
+impl CommandError {
+    /// Returns what the process ends with.
+    #[must_use]
+    pub const fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Config(_) | Self::Telemetry(_) => ExitCode::Configuration,
+            Self::State(_)
+            | Self::Init(_)
+            | Self::Man(_)
+            | Self::Output(_)
+            | Self::NotWired { .. } => ExitCode::Failure,
+        }
+    }
+
+    /// Returns what the user can do about it, where there is more to say than the error does.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(error) => Some(error.hint()),
+            Self::State(error) => Some(error.hint()),
+            Self::Init(error) => error.hint(),
+            Self::Telemetry(_) | Self::Man(_) | Self::Output(_) | Self::NotWired { .. } => None,
+        }
+    }
+}
+
+/// Runs what the command line asks for; watching, when it asks for nothing.
+///
+/// Starts logging for the whole process when the command talks to a target, so that it can run
+/// once in a process.
+///
+/// # Errors
+///
+/// [`CommandError`].
+pub async fn run(
+    cli: Cli,
+    surroundings: &Surroundings,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let flags = cli.flags();
+    let command = cli
+        .command
+        .unwrap_or_else(|| Command::Watch(WatchArgs::default()));
+    match command {
+        Command::Init => init::run(&surroundings.working_folder, out),
+        Command::Check(args) => check::run(&args, surroundings, &flags, out),
+        Command::Completions(args) => completions::run(&args, out),
+        Command::Man(args) => man::run(&args, &surroundings.working_folder, out),
+        Command::Watch(args) => {
+            let (config, state) = start(surroundings, &flags)?;
+            watch::run(&args, config, &state, out).await
+        }
+        Command::Publish(args) => {
+            let (config, state) = start(surroundings, &flags)?;
+            publish::run(&args, config, &state, out).await
+        }
+        Command::Deploys(args) => {
+            let (config, state) = start(surroundings, &flags)?;
+            deploys::run(&args, config, &state, out).await
+        }
+        Command::Rollback(args) => {
+            let (config, state) = start(surroundings, &flags)?;
+            rollback::run(&args, config, &state, out).await
+        }
+    }
+}
+
+/// Does what every command that talks to a target needs first.
+fn start(
+    surroundings: &Surroundings,
+    flags: &FlagLayer,
+) -> Result<(Config, SiteState), CommandError> {
+    let loaded = config::load(surroundings, flags)?;
+    telemetry::start(&loaded.config.log, surroundings)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let state = SiteState::locate(surroundings, &loaded.config.root)?;
+    Ok((loaded.config, state))
+}

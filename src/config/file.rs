@@ -1,0 +1,151 @@
+//! Finding and parsing `onsave.toml`; only user of the `toml` crate.
+//!
+//! The text is parsed here and not by the `config` crate, since that one forgets the lines, and a
+//! fault without its line is a fault to search for. A file that is not TOML gives every syntax
+//! error and no values: half a file would cause faults that are not there.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use ::config::ValueKind;
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    fault::Fault,
+    keys::{self},
+    layers::Layer,
+    source::Source,
+};
+
+/// The name of the configuration file.
+pub const FILE_NAME: &str = "onsave.toml";
+
+/// Far above what every key with its comments needs; a larger file is something else.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// Returns the nearest configuration file from `folder` upwards.
+///
+/// One that is there and cannot be examined counts as found: to pass it over would be to publish
+/// with another configuration than the user's.
+pub(super) fn find(folder: &Path) -> Option<PathBuf> {
+    folder
+        .ancestors()
+        .map(|folder| folder.join(FILE_NAME))
+        .find(|path| !matches!(path.try_exists(), Ok(false)))
+}
+
+/// Reads a configuration file.
+///
+/// # Errors
+///
+/// The reason, for people.
+pub(super) fn read(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let result = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
+    match result {
+        Ok(length) if length as u64 == MAX_BYTES => {
+            Err(format!("is larger than {MAX_BYTES} bytes"))
+        }
+        Ok(_) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err("must be UTF-8".to_owned()),
+        Err(error) => Err(format!("cannot be read: {error}")),
+    }
+}
+
+/// Returns the layer that `text` holds; what is wrong with it is added to `faults`.
+pub(super) fn layer(path: &Path, text: &str, faults: &mut Vec<Fault>) -> Layer {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut reading = Reading {
+        path,
+        text,
+        layer: Layer::default(),
+        faults,
+    };
+    if errors.is_empty() {
+        reading.table("", table.get_ref());
+    }
+    for error in errors {
+        let source = reading.source(error.span().map_or(0, |span| span.start));
+        reading.faults.push(Fault {
+            key: None,
+            value: None,
+            source,
+            problem: format!("is not TOML: {}", error.message()),
+        });
+    }
+    reading.layer
+}
+
+struct Reading<'a> {
+    path: &'a Path,
+    text: &'a str,
+    layer: Layer,
+    faults: &'a mut Vec<Fault>,
+}
+
+impl Reading<'_> {
+    fn table(&mut self, prefix: &str, table: &DeTable<'_>) {
+        for (name, value) in table {
+            let key = if prefix.is_empty() {
+                name.get_ref().to_string()
+            } else {
+                format!("{prefix}.{}", name.get_ref())
+            };
+            let source = self.source(name.span().start);
+            match value.get_ref() {
+                DeValue::Table(inner) if keys::is_section(&key) => self.table(&key, inner),
+                DeValue::Table(inner) if !inner.is_empty() && keys::named(&key).is_none() => {
+                    self.table(&key, inner);
+                }
+                value => self.value(&key, value, source),
+            }
+        }
+    }
+
+    fn value(&mut self, name: &str, value: &DeValue<'_>, source: Source) {
+        if let Some(key) = keys::named(name) {
+            self.layer.insert(key, kind_of(value), &source);
+            return;
+        }
+        let problem = if keys::is_section(name) {
+            format!("is a section; its keys go below [{name}]")
+        } else {
+            format!(
+                "unknown key; the nearest known one is {}",
+                keys::nearest(name)
+            )
+        };
+        self.faults.push(Fault {
+            key: Some(name.to_owned()),
+            value: None,
+            source,
+            problem,
+        });
+    }
+
+    fn source(&self, offset: usize) -> Source {
+        let before = self.text.as_bytes().iter().take(offset);
+        let line = before.filter(|byte| **byte == b'\n').count() + 1;
+        Source::File(format!("{}:{line}", self.path.display()))
+    }
+}
+
+fn kind_of(value: &DeValue<'_>) -> ValueKind {
+    match value {
+        DeValue::String(text) => ValueKind::String(text.to_string()),
+        // A number beyond 64 bits is beyond every range as well; as text, it is shown as typed.
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_or_else(|_| ValueKind::String(number.to_string()), ValueKind::I64),
+        DeValue::Float(number) => number
+            .as_str()
+            .parse()
+            .map_or_else(|_| ValueKind::Nil, ValueKind::Float),
+        DeValue::Boolean(value) => ValueKind::Boolean(*value),
+        DeValue::Datetime(time) => ValueKind::String(time.to_string()),
+        DeValue::Array(_) => ValueKind::Array(Vec::new()),
+        DeValue::Table(_) => ValueKind::Table(::config::Map::new()),
+    }
+}

@@ -1,0 +1,196 @@
+//! Every key of the configuration: its name, its variable and its default.
+//!
+//! A default is written as a variable or a flag would write it, and takes the same way through
+//! [`super::raw`], so that no default can be out of its own range. Defaults that depend on the
+//! surroundings (`app`, `publish.by`, and `target.kind` beside a URL) are made in
+//! [`super::layers`].
+
+/// One key of the configuration.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    /// `section.name`, or the name alone.
+    pub(crate) name: &'static str,
+    /// What holds when no layer says anything.
+    pub(crate) default: Option<&'static str>,
+}
+
+/// What every variable of onsave starts with.
+pub(crate) const VARIABLE_PREFIX: &str = "ONSAVE_";
+
+/// The variable that holds the target's secret.
+pub(crate) const SECRET_VARIABLE: &str = "ONSAVE_SYNC_SECRET";
+
+/// The variable that names the configuration file.
+pub(crate) const CONFIG_VARIABLE: &str = "ONSAVE_CONFIG";
+
+const fn key(name: &'static str) -> Key {
+    Key {
+        name,
+        default: None,
+    }
+}
+
+const fn with_default(name: &'static str, default: &'static str) -> Key {
+    Key {
+        name,
+        default: Some(default),
+    }
+}
+
+pub(crate) static APP: Key = key("app");
+pub(crate) static DIR: Key = with_default("dir", "deploy");
+pub(crate) static TARGET_KIND: Key = with_default("target.kind", "local");
+pub(crate) static TARGET_URL: Key = key("target.url");
+pub(crate) static TARGET_SECRET_FILE: Key = key("target.secret_file");
+pub(crate) static LOCAL_ADDRESS: Key = with_default("local.address", "127.0.0.1:8080");
+pub(crate) static LOCAL_VOLUME: Key = with_default("local.volume", ".onsave/volume");
+pub(crate) static LOCAL_KEEP_DEPLOYS: Key = with_default("local.keep_deploys", "5");
+pub(crate) static WATCH_QUIET_MS: Key = with_default("watch.quiet_ms", "25");
+pub(crate) static WATCH_MAX_WAIT_MS: Key = with_default("watch.max_wait_ms", "5000");
+pub(crate) static WATCH_POLL: Key = with_default("watch.poll", "auto");
+pub(crate) static WATCH_POLL_INTERVAL_MS: Key = with_default("watch.poll_interval_ms", "500");
+pub(crate) static WATCH_RECONCILE_S: Key = with_default("watch.reconcile_s", "300");
+pub(crate) static PUBLISH_STRICT: Key = with_default("publish.strict", "false");
+pub(crate) static PUBLISH_MAX_REMOVAL_PERCENT: Key =
+    with_default("publish.max_removal_percent", "50");
+pub(crate) static PUBLISH_BY: Key = key("publish.by");
+pub(crate) static PUBLISH_VERIFY_LIVE: Key = with_default("publish.verify_live", "true");
+pub(crate) static PUBLISH_PUBLIC_URL: Key = key("publish.public_url");
+pub(crate) static LOG_FORMAT: Key = with_default("log.format", "pretty");
+pub(crate) static LOG_FILTER: Key = with_default("log.filter", "info");
+
+/// Every key, in the order in which they are shown.
+pub(crate) static ALL: [&Key; 20] = [
+    &APP,
+    &DIR,
+    &TARGET_KIND,
+    &TARGET_URL,
+    &TARGET_SECRET_FILE,
+    &LOCAL_ADDRESS,
+    &LOCAL_VOLUME,
+    &LOCAL_KEEP_DEPLOYS,
+    &WATCH_QUIET_MS,
+    &WATCH_MAX_WAIT_MS,
+    &WATCH_POLL,
+    &WATCH_POLL_INTERVAL_MS,
+    &WATCH_RECONCILE_S,
+    &PUBLISH_STRICT,
+    &PUBLISH_MAX_REMOVAL_PERCENT,
+    &PUBLISH_BY,
+    &PUBLISH_VERIFY_LIVE,
+    &PUBLISH_PUBLIC_URL,
+    &LOG_FORMAT,
+    &LOG_FILTER,
+];
+
+impl Key {
+    /// Returns the variable that sets the key.
+    pub(crate) fn variable(&self) -> String {
+        let name = self.name.replace('.', "_").to_uppercase();
+        format!("{VARIABLE_PREFIX}{name}")
+    }
+}
+
+/// Returns the key of that name.
+pub(super) fn named(name: &str) -> Option<&'static Key> {
+    ALL.into_iter().find(|key| key.name == name)
+}
+
+/// Returns the key that a variable sets.
+pub(super) fn of_variable(variable: &str) -> Option<&'static Key> {
+    ALL.into_iter().find(|key| key.variable() == variable)
+}
+
+/// Returns whether some key is in the section of that name.
+pub(super) fn is_section(name: &str) -> bool {
+    ALL.into_iter()
+        .any(|key| matches!(key.name.split_once('.'), Some((section, _)) if section == name))
+}
+
+/// Returns the known key that looks most like `unknown`.
+///
+/// A key in the wrong section, or in none, is known by its last part.
+pub(super) fn nearest(unknown: &str) -> &'static str {
+    let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
+    most_alike(ALL.into_iter().map(|key| key.name), |name| {
+        let whole = strsim::normalized_damerau_levenshtein(unknown, name);
+        let tail = strsim::normalized_damerau_levenshtein(&last(unknown), &last(name));
+        // The whole name decides between two keys with the same last part.
+        whole.max(tail) + whole / 100.0
+    })
+}
+
+/// Returns the known variable that looks most like `unknown`.
+pub(super) fn nearest_variable(unknown: &str) -> String {
+    let known = ALL
+        .into_iter()
+        .map(Key::variable)
+        .chain([SECRET_VARIABLE, CONFIG_VARIABLE].map(str::to_owned));
+    // The prefix that all share would make every pair look alike.
+    let tail = |name: &str| name.trim_start_matches(VARIABLE_PREFIX).to_owned();
+    most_alike(known, |name| {
+        strsim::normalized_damerau_levenshtein(&tail(unknown), &tail(name))
+    })
+}
+
+fn most_alike<N>(known: impl Iterator<Item = N>, likeness: impl Fn(&N) -> f64) -> N {
+    known
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+        .expect("there are keys")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_unique_and_lead_back() {
+        for key in ALL {
+            assert_eq!(of_variable(&key.variable()), Some(key));
+            assert_eq!(named(key.name), Some(key));
+            assert!(![SECRET_VARIABLE, CONFIG_VARIABLE].contains(&key.variable().as_str()));
+        }
+        assert_eq!(WATCH_QUIET_MS.variable(), "ONSAVE_WATCH_QUIET_MS");
+        assert_eq!(of_variable("ONSAVE_WATCH.QUIET_MS"), None);
+    }
+
+    #[test]
+    fn the_nearest_key_is_the_one_that_was_meant() {
+        for (unknown, meant) in [
+            ("watch.quite_ms", "watch.quiet_ms"),
+            ("quiet_ms", "watch.quiet_ms"),
+            ("publish.quiet_ms", "watch.quiet_ms"),
+            ("watch.quiet", "watch.quiet_ms"),
+            ("watch.pol", "watch.poll"),
+            ("log.filters", "log.filter"),
+            ("target.uri", "target.url"),
+            ("url", "target.url"),
+            ("target.secret", "target.secret_file"),
+            ("local.keep", "local.keep_deploys"),
+            ("deploy.dir", "dir"),
+        ] {
+            assert_eq!(nearest(unknown), meant, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_variable_is_the_one_that_was_meant() {
+        for (unknown, meant) in [
+            ("ONSAVE_SECRET", "ONSAVE_SYNC_SECRET"),
+            ("ONSAVE_WATCH_QUITE_MS", "ONSAVE_WATCH_QUIET_MS"),
+            ("ONSAVE_TARGETURL", "ONSAVE_TARGET_URL"),
+            ("ONSAVE_CONFIG_FILE", "ONSAVE_CONFIG"),
+            ("ONSAVE_DIRS", "ONSAVE_DIR"),
+        ] {
+            assert_eq!(nearest_variable(unknown), meant, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn sections_are_the_parts_before_the_dot() {
+        for section in ["target", "local", "watch", "publish", "log"] {
+            assert!(is_section(section));
+        }
+        assert!(!is_section("app") && !is_section("watc"));
+    }
+}

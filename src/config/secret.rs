@@ -1,0 +1,148 @@
+//! The secret that a running server shares: from a variable or a file, never from a flag.
+//!
+//! Nothing here returns, prints or logs the secret but as [`Secret`]. A file that everybody on the
+//! machine can read holds no secret, and is refused.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{self, Read as _},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+};
+
+use onsave_protocol::Secret;
+
+/// Longer than any secret; a larger file is the wrong one.
+const MAX_BYTES: u64 = 4_096;
+
+/// A secret, and what the user should know about its file.
+#[derive(Debug)]
+pub(super) struct FoundSecret {
+    pub(super) secret: Secret,
+    pub(super) warning: Option<String>,
+}
+
+/// Returns the secret that a variable holds.
+///
+/// # Errors
+///
+/// What is wrong with it, for people.
+pub(super) fn from_variable(value: &OsStr) -> Result<Secret, String> {
+    let text = value.to_str().ok_or("must be UTF-8")?;
+    Secret::from_text(text).map_err(|empty| empty.to_string())
+}
+
+/// Returns the secret that a file holds.
+///
+/// # Errors
+///
+/// What is wrong with it and what to do, for people.
+pub(super) fn from_file(path: &Path) -> Result<FoundSecret, String> {
+    let mut text = String::new();
+    let mode = open_and_read(path, &mut text).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::InvalidData => "must hold UTF-8".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    })?;
+    let private = format!("run `chmod 600 '{}'`", path.display());
+    if mode & 0o007 != 0 {
+        return Err(format!("everybody on this machine may read it; {private}"));
+    }
+    if text.len() as u64 == MAX_BYTES {
+        return Err(format!(
+            "holds {MAX_BYTES} bytes or more: too much for a secret"
+        ));
+    }
+    let secret = Secret::from_text(&text).map_err(|empty| empty.to_string())?;
+    let warning = (mode & 0o070 != 0).then(|| {
+        format!(
+            "the group of {} may use the secret in it; {private}",
+            path.display()
+        )
+    });
+    Ok(FoundSecret { secret, warning })
+}
+
+/// The mode is asked of the open file, so that both belong to the same one.
+fn open_and_read(path: &Path, text: &mut String) -> io::Result<u32> {
+    let file = File::open(path)?;
+    let mode = file.metadata()?.permissions().mode();
+    file.take(MAX_BYTES).read_to_string(text)?;
+    Ok(mode)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::ffi::OsStrExt as _};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn file(contents: &[u8], mode: u32) -> (TempDir, std::path::PathBuf) {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("secret");
+        fs::write(&path, contents).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn a_private_file_gives_its_secret() {
+        for mode in [0o600, 0o400] {
+            let (_folder, path) = file(b"hunter2\n", mode);
+            let found = from_file(&path).unwrap();
+            assert_eq!(found.secret.expose(), b"hunter2");
+            assert_eq!(found.warning, None);
+        }
+    }
+
+    #[test]
+    fn a_group_is_warned_about_and_everybody_is_refused() {
+        let (_folder, path) = file(b"hunter2", 0o640);
+        assert!(
+            from_file(&path)
+                .unwrap()
+                .warning
+                .unwrap()
+                .contains("chmod 600")
+        );
+        for mode in [0o644, 0o604, 0o602, 0o601] {
+            let (_folder, path) = file(b"hunter2", mode);
+            let error = from_file(&path).unwrap_err();
+            assert!(error.contains("chmod 600") && !error.contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_is_refused() {
+        for (contents, part) in [
+            (&b""[..], "empty"),
+            (b" \n\n", "empty"),
+            (b"\xff\xfe", "UTF-8"),
+            (&[b'x'; 5_000], "too much"),
+        ] {
+            let (_folder, path) = file(contents, 0o600);
+            let error = from_file(&path).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+        let folder = TempDir::new().unwrap();
+        assert!(
+            from_file(&folder.path().join("absent"))
+                .unwrap_err()
+                .contains("no such file")
+        );
+        assert!(from_file(folder.path()).is_err());
+    }
+
+    #[test]
+    fn a_variable_gives_its_secret() {
+        assert_eq!(
+            from_variable(OsStr::new("hunter2")).unwrap().expose(),
+            b"hunter2"
+        );
+        assert!(from_variable(OsStr::new("  ")).is_err());
+        assert!(from_variable(OsStr::from_bytes(b"\xff")).is_err());
+    }
+}

@@ -1,0 +1,141 @@
+//! Diff, guard, publish; and again when others published meanwhile.
+//!
+//! A server whose deploy moved on refuses the changeset. Its manifest is then fetched and the local
+//! tree is compared with all of it, so that the whole local tree becomes current or nothing does:
+//! two writers never mix.
+
+use std::sync::Arc;
+
+use onsave_protocol::{
+    Changeset, Manifest, SitePath,
+    changeset::{diff, diff_paths},
+};
+
+use super::{Note, Publication, PublishError, PublishReport, Publisher, RetryClass, SiteBytes};
+use crate::{
+    guard::{Removals, Shrink, Verdict, judge},
+    progress::Progress,
+    publish::{Generation, RemoteState},
+};
+
+/// How often a publish meets a deploy of somebody else's before it gives up.
+const MAX_TRIES: u32 = 5;
+
+/// The tree that is to become current.
+#[derive(Clone)]
+pub struct LocalSite<'a> {
+    /// Every file.
+    pub manifest: &'a Manifest,
+    /// Their bytes.
+    pub site: Arc<dyn SiteBytes>,
+    /// What may be removed.
+    pub removals: Removals,
+    /// What is noted with the deploy.
+    pub note: Note,
+    /// Who is told how far it is.
+    pub progress: Progress,
+}
+
+impl std::fmt::Debug for LocalSite<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalSite")
+            .field("files", &self.manifest.len())
+            .field("removals", &self.removals)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where local and remote tree may differ, as far as is known.
+#[derive(Debug, Clone, Copy)]
+pub enum Scope<'a> {
+    /// Anywhere.
+    Whole,
+    /// Only at these paths, provided that all since the last successful publish are among them.
+    Paths(&'a [SitePath]),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Converged {
+    /// The local tree is current now.
+    Published(PublishReport),
+    /// The local tree was current already.
+    InStep,
+    /// The guard holds the publish.
+    Held {
+        /// Files that would be removed.
+        removes: usize,
+        /// Files that the site has.
+        of: usize,
+    },
+}
+
+impl Publisher {
+    /// Makes the local tree current, as often as it takes while others publish too.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Contended`] when it takes too often, else as [`Publisher::publish`]; what
+    /// needs a scan or a wait is the caller's.
+    pub async fn converge(
+        &mut self,
+        local: &LocalSite<'_>,
+        scope: Scope<'_>,
+    ) -> Result<Converged, PublishError> {
+        let mut scope = scope;
+        // The first generation has no base to be refused for: what is current is asked each time.
+        if self.generation() != Some(Generation::V2) {
+            self.refresh().await?;
+            scope = Scope::Whole;
+        }
+        for _ in 0..MAX_TRIES {
+            let changeset = self.changeset(local.manifest, scope);
+            if changeset.is_empty() {
+                return Ok(Converged::InStep);
+            }
+            if let Verdict::Held { removes, of } = self.judge(&changeset, local) {
+                return Ok(Converged::Held { removes, of });
+            }
+            let publication = Publication {
+                changeset: Arc::new(changeset),
+                site: Arc::clone(&local.site),
+                note: local.note.clone(),
+                progress: local.progress.clone(),
+            };
+            match self.publish(&publication).await {
+                Ok(report) => return Ok(Converged::Published(report)),
+                Err(error) if error.retry() == RetryClass::FreshManifest => {
+                    tracing::info!(%error, "publishing again on top of it");
+                    self.refresh().await?;
+                    scope = Scope::Whole;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(PublishError::Contended {
+            url: self.url().to_owned(),
+            tries: MAX_TRIES,
+        })
+    }
+
+    /// Returns what would be published: the difference between the known remote tree and `local`.
+    #[must_use]
+    pub fn changeset(&self, local: &Manifest, scope: Scope<'_>) -> Changeset {
+        match (self.remote(), scope) {
+            (Some(remote), Scope::Paths(paths)) => diff_paths(remote.manifest(), local, paths),
+            (Some(remote), Scope::Whole) => diff(remote.manifest(), local),
+            (None, _) => diff(&Manifest::new(), local),
+        }
+    }
+
+    fn judge(&self, changeset: &Changeset, local: &LocalSite<'_>) -> Verdict {
+        let change = Shrink {
+            before: self
+                .remote()
+                .map_or(0, |remote: &RemoteState| remote.manifest().len()),
+            removes: changeset.removes.len(),
+            after: local.manifest.len(),
+        };
+        judge(change, local.removals)
+    }
+}

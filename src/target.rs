@@ -1,0 +1,204 @@
+//! Where a site is published to: the server embedded in this process, or one that runs elsewhere.
+//!
+//! Owns the embedded server's life. Whoever publishes sees an address and a secret either way: the
+//! embedded server is the real one, spoken to over a socket.
+//!
+//! The volume of the local target belongs to one process at a time. A command that finds a `watch`
+//! there speaks to the server in it; a `watch` that finds another says so and ends.
+
+mod local;
+mod server_file;
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use onsave_server::{ServeError, store::StoreError};
+
+use self::local::LocalServer;
+use crate::{
+    config::{Config, TargetConfig, UrlTarget},
+    publish::{Endpoint, PublishError, Publisher},
+    state_folder::{SiteState, StateError},
+};
+
+/// What a target is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To publish each save and to serve the site meanwhile.
+    Watch,
+    /// For one command, which ends at once.
+    OneCommand,
+}
+
+/// Where a site is published to.
+#[derive(Debug)]
+pub struct Target {
+    endpoint: Endpoint,
+    identity: String,
+    server: Option<LocalServer>,
+}
+
+/// The target cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The state folder cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Another process has the volume.
+    #[error("the volume {} is in use by {}", volume.display(), process(*pid))]
+    InUse {
+        /// The volume's folder.
+        volume: PathBuf,
+        /// The process, as far as it told.
+        pid: Option<u32>,
+    },
+    /// The volume cannot be opened.
+    #[error("the volume {} cannot be opened", volume.display())]
+    Volume {
+        /// The volume's folder.
+        volume: PathBuf,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// No address is free.
+    #[error("the server cannot listen on {address}")]
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Other commands could not be told where the server is.
+    #[error("failed to write {}", path.display())]
+    ServerFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The embedded server failed.
+    #[error("the embedded server failed")]
+    Serve(#[source] ServeError),
+    /// The embedded server ended though nobody asked it to.
+    #[error("the embedded server ended")]
+    Ended,
+    /// A task or a worker thread died.
+    #[error("a part of the embedded server died")]
+    Died(#[source] tokio::task::JoinError),
+}
+
+impl TargetError {
+    /// Returns what to do next, where there is more to say than the error does.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::State(error) => Some(error.hint()),
+            Self::InUse { .. } => {
+                Some("stop that process, or set another local.volume for this site".into())
+            }
+            Self::Volume { volume, .. } => Some(format!(
+                "`onsave-server --verify` with SITE_DATA_ROOT={} says what is damaged; the site folder itself is untouched",
+                volume.display()
+            )),
+            Self::Listen { .. } => {
+                Some("set another address with --address or local.address".into())
+            }
+            Self::ServerFile { path, .. } => {
+                let folder = path.parent().unwrap_or(path);
+                Some(format!("make {} writable for you", folder.display()))
+            }
+            Self::Serve(_) | Self::Ended | Self::Died(_) => None,
+        }
+    }
+}
+
+fn process(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"))
+}
+
+impl Target {
+    /// Opens the configured target; the local one starts its server, or finds the one that runs.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError`]. A server elsewhere is not asked anything yet.
+    pub async fn open(
+        config: &Config,
+        state: &SiteState,
+        purpose: Purpose,
+    ) -> Result<Self, TargetError> {
+        match &config.target {
+            TargetConfig::Url(url) => Ok(Self::elsewhere(url)),
+            TargetConfig::Local(local) => {
+                let site = local::LocalSiteServer {
+                    config: local,
+                    root: &config.root,
+                    state,
+                };
+                let (endpoint, server) = site.open(purpose).await?;
+                Ok(Self {
+                    endpoint,
+                    // The port may be another one next time; the volume is the same.
+                    identity: local.volume.display().to_string(),
+                    server,
+                })
+            }
+        }
+    }
+
+    fn elsewhere(target: &UrlTarget) -> Self {
+        Self {
+            endpoint: Endpoint {
+                url: target.url.clone(),
+                secret: target.secret.clone(),
+                secret_origin: target.secret_source.to_string(),
+            },
+            identity: target.url.clone(),
+            server: None,
+        }
+    }
+
+    /// Returns the server's address: scheme, host and port.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.endpoint.url
+    }
+
+    /// Returns what tells this target from others, also when its address changes.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// Returns a publisher to this target.
+    ///
+    /// # Errors
+    ///
+    /// As [`Publisher::new`].
+    pub fn publisher(&self) -> Result<Publisher, PublishError> {
+        Publisher::new(self.endpoint.clone())
+    }
+
+    /// Waits until the embedded server ends by itself, which it should not; forever where there is
+    /// none. Cancel-safe.
+    pub async fn failed(&mut self) -> TargetError {
+        match &mut self.server {
+            Some(server) => server.failed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends the embedded server, if it was started here, after it finished what is under way.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError`] when it did not end well; what was committed stays.
+    pub async fn close(self) -> Result<(), TargetError> {
+        match self.server {
+            Some(server) => server.stop().await,
+            None => Ok(()),
+        }
+    }
+}

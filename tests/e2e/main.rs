@@ -1,0 +1,20 @@
+//! The programs as a user runs them: a real daemon, a real server, a real folder that is edited.
+//!
+//! One file per story; `harness` holds what they stand on. A story says what somebody does and what
+//! is live afterwards; what is inside is tested beside the code.
+
+mod commands;
+mod crash;
+mod harness;
+mod local_target;
+mod missed_events;
+mod one_exchange;
+mod proof;
+mod restarts;
+mod rollback;
+mod saves;
+mod secrets;
+mod server_program;
+mod site_folder;
+mod two_writers;
+mod v1_client;

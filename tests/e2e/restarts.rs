@@ -1,0 +1,88 @@
+//! Programs that end in the middle and come back: the daemon, and the server behind an address
+//! that stays.
+
+use crate::harness::{World, eventually, relay::Relay, server, world};
+
+#[test]
+fn a_daemon_that_is_killed_finds_what_it_missed() {
+    let world = World::with_small_site();
+    let mut daemon = world.watch_until_live();
+    world.site.save("index.html", "<h1>saved, then killed</h1>");
+    daemon.kill();
+    world.site.save("about.html", "<h1>saved meanwhile</h1>");
+    world.site.write("new/page.html", "<h1>new</h1>");
+    world.site.remove("blog/a/index.html");
+    drop(daemon);
+    let _daemon = world.watch();
+    world.wait_until_live(&world.site.tree());
+}
+
+#[test]
+fn a_daemon_that_is_interrupted_says_so_and_ends_well() {
+    let world = World::with_small_site();
+    let mut daemon = world.watch_until_live();
+    let status = daemon.interrupt();
+    assert!(status.success() || status.code() == Some(130), "{status}");
+    let mut daemon = world.watch_until_live();
+    let status = daemon.terminate();
+    assert!(status.success() || status.code() == Some(143), "{status}");
+}
+
+#[test]
+fn a_daemon_that_finds_nothing_new_publishes_nothing() {
+    let world = World::with_small_site();
+    drop(world.watch_until_live());
+    let deploy = world.current_deploy();
+    let _daemon = world.watch();
+    world.site.save("index.html", "<h1>second</h1>");
+    world.wait_for_page("/", "<h1>second</h1>");
+    let deploys = crate::harness::sync_client::deploys(world.address()).deploys;
+    assert_eq!(deploys.len(), 2, "{deploys:?}");
+    assert_eq!(deploys[1].deploy_id.to_string(), deploy.unwrap());
+}
+
+#[test]
+fn a_server_that_is_killed_while_saves_go_on() {
+    let mut world = World::with_small_site();
+    let relay = Relay::start(world.address());
+    let mut command = world.command_to(relay.address(), &["watch"]);
+    let mut daemon = world.start("watch", &mut command);
+    world.wait_until_live(&world.site.tree());
+    for round in 0..4 {
+        for save in 0..5 {
+            world
+                .site
+                .save("index.html", &format!("<h1>{round} {save}</h1>"));
+            world
+                .site
+                .write(&format!("new/{round}-{save}.html"), "<h1>new</h1>");
+        }
+        world.server.kill();
+        world
+            .site
+            .save("about.html", &format!("<h1>{round}, nobody listens</h1>"));
+        world.restart_server();
+        relay.point_to(world.address());
+        world.wait_until_live(&world.site.tree());
+    }
+    daemon.assert_running();
+    world.server.stop();
+    server::assert_sound(&world.volume());
+}
+
+#[test]
+fn a_server_that_comes_later_gets_the_newest_state() {
+    let mut world = World::with_small_site();
+    let relay = Relay::start(world.address());
+    world.server.kill();
+    let mut command = world.command_to(relay.address(), &["watch"]);
+    let mut daemon = world.start("watch", &mut command);
+    for save in 0..10 {
+        world.site.save("index.html", &format!("<h1>{save}</h1>"));
+    }
+    eventually("the daemon to try", || relay.connections() > 0);
+    daemon.assert_running();
+    world.restart_server();
+    relay.point_to(world.address());
+    world::wait_until_live(world.address(), &world.site.tree());
+}
