@@ -44,11 +44,10 @@ pub(super) fn find(folder: &Path) -> Option<PathBuf> {
 /// The reason, for people.
 pub(super) fn read(path: &Path) -> Result<String, String> {
     let mut text = String::new();
-    let result = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
+    let result =
+        File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));
     match result {
-        Ok(length) if length as u64 == MAX_BYTES => {
-            Err(format!("is larger than {MAX_BYTES} bytes"))
-        }
+        Ok(length) if length as u64 > MAX_BYTES => Err(format!("is larger than {MAX_BYTES} bytes")),
         Ok(_) => Ok(text),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Err("must be UTF-8".to_owned()),
         Err(error) => Err(format!("cannot be read: {error}")),

@@ -81,11 +81,18 @@ fn file_layer(path: &Path, source: &Source, faults: &mut Vec<Fault>) -> Layer {
     match file::read(path) {
         Ok(text) => file::layer(path, &text, faults),
         Err(problem) => {
+            let problem = match source {
+                Source::File(_) => problem,
+                // Who named the file may have meant another one.
+                Source::Default | Source::Variable(_) | Source::Flag(_) => {
+                    format!("{} {problem}", path.display())
+                }
+            };
             faults.push(Fault {
                 key: None,
                 value: None,
                 source: source.clone(),
-                problem: format!("{} {problem}", path.display()),
+                problem,
             });
             Layer::default()
         }

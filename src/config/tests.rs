@@ -291,12 +291,14 @@ fn a_named_file_must_be_there() {
 fn a_file_that_is_none_says_so() {
     let desk = Desk::new();
     fs::create_dir(desk.path(FILE_NAME)).unwrap();
-    assert!(desk.faults()[0].contains("/onsave.toml cannot be read"));
+    assert!(desk.faults()[0].starts_with("file /onsave.toml: cannot be read: "));
     let desk = Desk::new();
     fs::write(desk.path(FILE_NAME), b"app = \"\xff\"").unwrap();
     assert!(desk.faults()[0].contains("must be UTF-8"));
-    let desk = Desk::new().file(&"#".repeat(1024 * 1024));
+    let desk = Desk::new().file(&"#".repeat(1024 * 1024 + 1));
     assert!(desk.faults()[0].contains("is larger than"));
+    let desk = Desk::new().file(&"#".repeat(1024 * 1024));
+    desk.load().unwrap();
 }
 
 #[test]
