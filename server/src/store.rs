@@ -4,7 +4,11 @@ mod clock;
 mod error;
 
 use std::{
-    fs::File, num::NonZeroUsize, path::{Path, PathBuf}, sync::Arc, time::Duration,
+    fs::File,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 use onsave_protocol::{
@@ -37,7 +41,10 @@ pub struct StoreOptions {
 
 impl StoreOptions {
     /// Returns the defaults for a volume at `root`.
-    pub fn new(root: impl Into<PathBuf>) -> Self { let _ = root.into(); unimplemented!() }
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        let _ = root.into();
+        unimplemented!()
+    }
 }
 
 /// Who made a deploy and what they say of it.
@@ -92,51 +99,116 @@ pub struct BlobWriter;
 
 impl BlobWriter {
     /// Adds bytes.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> { let _ = bytes; unimplemented!() }
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let _ = bytes;
+        unimplemented!()
+    }
     /// Verifies and makes the object.
-    pub fn finish(self) -> Result<(), StoreError> { unimplemented!() }
+    pub fn finish(self) -> Result<(), StoreError> {
+        unimplemented!()
+    }
 }
 
 /// What `verify` found.
 #[derive(Debug)]
-pub struct VerifyReport { /** What is wrong; Display for people. */ pub findings: Vec<String> }
+pub struct VerifyReport {
+    /** What is wrong; Display for people. */
+    pub findings: Vec<String>,
+}
 
 /// Checks everything on the volume at `root`.
-pub fn verify(root: &Path) -> Result<VerifyReport, StoreError> { let _ = root; unimplemented!() }
+pub fn verify(root: &Path) -> Result<VerifyReport, StoreError> {
+    let _ = root;
+    unimplemented!()
+}
 
 impl Store {
     /// Opens the volume.
-    pub fn open(options: StoreOptions) -> Result<Self, StoreError> { let _ = options; unimplemented!() }
+    pub fn open(options: StoreOptions) -> Result<Self, StoreError> {
+        let _ = options;
+        unimplemented!()
+    }
     /// Returns the snapshot being served.
-    pub fn current(&self) -> Arc<Snapshot> { unimplemented!() }
+    pub fn current(&self) -> Arc<Snapshot> {
+        unimplemented!()
+    }
     /// Opens an object.
-    pub fn open_object(&self, digest: &Sha256Digest) -> Result<File, StoreError> { let _ = digest; unimplemented!() }
+    pub fn open_object(&self, digest: &Sha256Digest) -> Result<File, StoreError> {
+        let _ = digest;
+        unimplemented!()
+    }
     /// Returns those that are missing.
-    pub fn missing(&self, digests: &[Sha256Digest]) -> Result<Vec<Sha256Digest>, StoreError> { let _ = digests; unimplemented!() }
+    pub fn missing(&self, digests: &[Sha256Digest]) -> Result<Vec<Sha256Digest>, StoreError> {
+        let _ = digests;
+        unimplemented!()
+    }
     /// Starts a blob.
-    pub fn stage(&self, expected: FileEntry) -> Result<BlobWriter, StoreError> { let _ = expected; unimplemented!() }
+    pub fn stage(&self, expected: FileEntry) -> Result<BlobWriter, StoreError> {
+        let _ = expected;
+        unimplemented!()
+    }
     /// Commits.
-    pub fn commit(&self, request: CommitRequest) -> Result<Committed, StoreError> { let _ = request; unimplemented!() }
+    pub fn commit(&self, request: CommitRequest) -> Result<Committed, StoreError> {
+        let _ = request;
+        unimplemented!()
+    }
     /// Rolls back.
-    pub fn rollback(&self, to: Option<DeployId>, expected: Option<DeployId>) -> Result<Committed, StoreError> { let _ = (to, expected); unimplemented!() }
+    pub fn rollback(
+        &self,
+        to: Option<DeployId>,
+        expected: Option<DeployId>,
+    ) -> Result<Committed, StoreError> {
+        let _ = (to, expected);
+        unimplemented!()
+    }
     /// Lists deploys, newest first.
-    pub fn deploys(&self) -> Vec<DeploySummary> { unimplemented!() }
+    pub fn deploys(&self) -> Vec<DeploySummary> {
+        unimplemented!()
+    }
     /// One deploy.
-    pub fn deploy(&self, id: DeployId) -> Result<DeployDetail, StoreError> { let _ = id; unimplemented!() }
+    pub fn deploy(&self, id: DeployId) -> Result<DeployDetail, StoreError> {
+        let _ = id;
+        unimplemented!()
+    }
     /// Begins a v1 deploy.
-    pub fn begin(&self) -> Result<DeployId, StoreError> { unimplemented!() }
+    pub fn begin(&self) -> Result<DeployId, StoreError> {
+        unimplemented!()
+    }
     /// Puts a file; its bytes were staged before.
-    pub fn staged_put(&self, id: DeployId, path: SitePath, entry: FileEntry) -> Result<(), StoreError> { let _ = (id, path, entry); unimplemented!() }
+    pub fn staged_put(
+        &self,
+        id: DeployId,
+        path: SitePath,
+        entry: FileEntry,
+    ) -> Result<(), StoreError> {
+        let _ = (id, path, entry);
+        unimplemented!()
+    }
     /// Removes a file, also when absent.
-    pub fn staged_remove(&self, id: DeployId, path: SitePath) -> Result<(), StoreError> { let _ = (id, path); unimplemented!() }
+    pub fn staged_remove(&self, id: DeployId, path: SitePath) -> Result<(), StoreError> {
+        let _ = (id, path);
+        unimplemented!()
+    }
     /// Commits a v1 deploy.
-    pub fn staged_commit(&self, id: DeployId) -> Result<Committed, StoreError> { let _ = id; unimplemented!() }
+    pub fn staged_commit(&self, id: DeployId) -> Result<Committed, StoreError> {
+        let _ = id;
+        unimplemented!()
+    }
     /// Aborts a v1 deploy.
-    pub fn staged_abort(&self, id: DeployId) -> Result<(), StoreError> { let _ = id; unimplemented!() }
+    pub fn staged_abort(&self, id: DeployId) -> Result<(), StoreError> {
+        let _ = id;
+        unimplemented!()
+    }
     /// Space of the volume.
-    pub fn disk_space(&self) -> Result<DiskSpace, StoreError> { unimplemented!() }
+    pub fn disk_space(&self) -> Result<DiskSpace, StoreError> {
+        unimplemented!()
+    }
     /// Waits until the background work is done.
-    pub fn wait_idle(&self) { unimplemented!() }
+    pub fn wait_idle(&self) {
+        unimplemented!()
+    }
     /// Ends the background work, everything durable.
-    pub fn close(&self) { unimplemented!() }
+    pub fn close(&self) {
+        unimplemented!()
+    }
 }
