@@ -8,3 +8,4 @@ pub mod scan;
 pub mod settle;
 pub mod site_folder;
 pub mod site_names;
+pub mod watch;

@@ -212,7 +212,7 @@ impl Scanner {
             return None;
         }
         match self.links.spread(paths) {
-            Dirty::Paths(paths) => Some(paths),
+            Dirty::Paths(paths) => Some(without_inner(paths)),
             Dirty::Everything => None,
         }
     }
@@ -404,6 +404,20 @@ impl Scanner {
             self.left_out.insert(warning.path().to_owned(), warning);
         }
     }
+}
+
+/// Drops the paths below another one: whatever that one is, looking at it covers them.
+fn without_inner(paths: BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+    let mut outer = BTreeSet::new();
+    let mut last: Option<PathBuf> = None;
+    // Ordered by names, so that what lies below a path follows it at once.
+    for path in paths {
+        if last.as_ref().is_none_or(|last| !path.starts_with(last)) {
+            outer.insert(path.clone());
+            last = Some(path);
+        }
+    }
+    outer
 }
 
 fn unstable_paths(seen: &Sightings) -> BTreeSet<PathBuf> {

@@ -176,6 +176,18 @@ fn a_save_costs_one_file() {
 }
 
 #[test]
+fn a_new_tree_is_hashed_once_however_many_events_name_it() {
+    let mut site = Site::new();
+    site.scan_all();
+    for name in ["d/a", "d/b/c", "d-e", "d/b/f/g"] {
+        site.write(name, "x");
+    }
+    let outcome = site.scan_paths(&["d", "d/a", "d/b", "d/b/c", "d-e", "d/b/f", "d/b/f/g"]);
+    assert_eq!(site.published(), ["d-e", "d/a", "d/b/c", "d/b/f/g"]);
+    assert_eq!(outcome.counts.files_hashed, 4);
+}
+
+#[test]
 fn unchanged_files_are_not_hashed_again() {
     let mut site = Site::new();
     site.write("a", "a");
