@@ -58,32 +58,36 @@ pub(super) struct Order {
     pub(super) dirty: Dirty,
     /// What an earlier round left unpublished.
     pub(super) owed: Owed,
-    /// Whether it may be published now, or only once a save touched something.
+    /// Whether what is owed may be published, or only together with a save.
     pub(super) trigger: Trigger,
     /// From the first event to the end of the burst.
     pub(super) settle: Duration,
 }
 
-/// What makes a round publish what is owed.
+/// What it takes for what is owed to be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trigger {
-    /// That anything is owed.
+    /// Nothing more: it is due by itself.
     Owed,
-    /// A save: something that this round's scan finds touched.
+    /// That the folder is looked at again.
+    Look,
+    /// A save: something that a scan finds touched.
     Save,
 }
 
 /// How a round ended, as far as the next one depends on it.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ended {
     /// Nothing is owed any more.
     InStep,
+    /// What is owed waits until something happens in the site folder.
+    WaitForLook(Owed),
     /// What is owed waits for a save: it is held, refused, or another deploy is current on purpose.
     WaitForSave(Owed),
     /// What is owed is tried again after a back-off, at least this long.
     TryAgain(Owed, Duration),
-    /// The folder has to be looked at again before anything can be said.
-    ScanAgain(Owed, Dirty),
+    /// What is owed cannot be sent before the folder was looked at again.
+    ScanAgain(Owed),
 }
 
 /// The daemon's plan.
@@ -122,10 +126,9 @@ impl Agenda {
         self.due = None;
     }
 
-    /// Notes that the server's deploy is not the one that paths were owed against.
-    pub(super) fn remote_moved(&mut self) {
-        self.owed = Owed::Everything;
-        self.trigger = Trigger::Save;
+    /// Returns whether nothing is to be scanned or published.
+    pub(super) fn is_idle(&self) -> bool {
+        self.dirty.is_nothing() && self.owed.is_nothing()
     }
 
     /// Returns when the next order is due; nothing while there is nothing to do.
@@ -153,37 +156,39 @@ impl Agenda {
         })
     }
 
-    /// Takes in how the order that was out ended; `random` is uniform over all its values.
-    pub(super) fn ended(&mut self, ended: Ended, now: Instant, random: u32) {
-        let saved_meanwhile = self.burst.is_some();
+    /// Takes in how the order that was out ended, and what has to be looked at again.
+    ///
+    /// `random` is uniform over all its values.
+    pub(super) fn ended(&mut self, ended: Ended, again: Dirty, (now, random): (Instant, u32)) {
+        let mut wait = None;
         match ended {
-            Ended::InStep => {
-                self.owed = Owed::nothing();
-                self.calm();
+            Ended::InStep => self.backoff.succeeded(),
+            Ended::WaitForLook(owed) => {
+                self.owed = owed;
+                self.trigger = Trigger::Look;
+                self.backoff.succeeded();
             }
             Ended::WaitForSave(owed) => {
                 self.owed = owed;
                 self.trigger = Trigger::Save;
-                self.calm();
+                self.backoff.succeeded();
             }
             Ended::TryAgain(owed, at_least) => {
                 self.owed = owed;
-                let wait = self.backoff.failed(random).max(at_least);
-                self.rescan = FIRST_RESCAN;
-                self.due = (!saved_meanwhile).then_some(now + wait);
+                wait = Some(self.backoff.failed(random).max(at_least));
             }
-            Ended::ScanAgain(owed, dirty) => {
-                self.owed = owed;
-                self.dirty.merge(dirty);
-                self.due = (!saved_meanwhile).then_some(now + self.rescan);
-                self.rescan = (self.rescan * 2).min(LONGEST_RESCAN);
-            }
+            Ended::ScanAgain(owed) => self.owed = owed,
         }
-    }
-
-    fn calm(&mut self) {
-        self.backoff.succeeded();
-        self.rescan = FIRST_RESCAN;
+        if again.is_nothing() {
+            self.rescan = FIRST_RESCAN;
+        } else {
+            self.dirty.merge(again);
+            wait = Some(wait.map_or(self.rescan, |wait| wait.min(self.rescan)));
+            self.rescan = (self.rescan * 2).min(LONGEST_RESCAN);
+        }
+        // What settled meanwhile is a new state, worth a try whatever became of the old one.
+        let saved_meanwhile = self.burst.is_some();
+        self.due = wait.filter(|_| !saved_meanwhile).map(|wait| now + wait);
     }
 }
 
@@ -214,7 +219,7 @@ mod tests {
     fn in_step(now: Instant) -> Agenda {
         let mut agenda = Agenda::new();
         assert!(agenda.take(now).is_some());
-        agenda.ended(Ended::InStep, now, HALF);
+        agenda.ended(Ended::InStep, Dirty::nothing(), (now, HALF));
         agenda
     }
 
@@ -249,7 +254,7 @@ mod tests {
         agenda.settled(batch("a", now, now));
         agenda.take(now).unwrap();
         let owed = Owed::Paths(paths(&["a"]));
-        agenda.ended(Ended::TryAgain(owed.clone(), Duration::ZERO), now, HALF);
+        agenda.ended(Ended::TryAgain(owed.clone(), Duration::ZERO), Dirty::nothing(), (now, HALF));
         let due = agenda.due(now).unwrap();
         assert!(due > now, "{:?}", due - now);
         assert!(agenda.take(now).is_none());
@@ -258,11 +263,8 @@ mod tests {
         let order = agenda.take(now).unwrap();
         assert_eq!(order.owed, owed, "the failed one goes along");
 
-        agenda.ended(
-            Ended::TryAgain(owed, Duration::from_secs(7)),
-            now,
-            HALF,
-        );
+        let late = Ended::TryAgain(owed, Duration::from_secs(7));
+        agenda.ended(late, Dirty::nothing(), (now, HALF));
         assert!(agenda.due(now).unwrap() >= now + Duration::from_secs(7));
     }
 
@@ -274,7 +276,7 @@ mod tests {
         agenda.take(now).unwrap();
         agenda.settled(batch("b", now, now));
         let owed = Owed::Paths(paths(&["a"]));
-        agenda.ended(Ended::TryAgain(owed, Duration::ZERO), now, HALF);
+        agenda.ended(Ended::TryAgain(owed, Duration::ZERO), Dirty::nothing(), (now, HALF));
         assert_eq!(agenda.due(now), Some(now));
     }
 
@@ -285,7 +287,7 @@ mod tests {
         agenda.settled(batch("a", now, now));
         agenda.take(now).unwrap();
         let owed = Owed::Paths(paths(&["a"]));
-        agenda.ended(Ended::WaitForSave(owed.clone()), now, HALF);
+        agenda.ended(Ended::WaitForSave(owed.clone()), Dirty::nothing(), (now, HALF));
         assert_eq!(agenda.due(now), None);
 
         agenda.settled(batch("b", now, now));
@@ -300,7 +302,7 @@ mod tests {
         let mut waits = Vec::new();
         for _ in 0..8 {
             let dirty = Dirty::Paths([PathBuf::from("log")].into());
-            agenda.ended(Ended::ScanAgain(Owed::nothing(), dirty), now, HALF);
+            agenda.ended(Ended::InStep, dirty, (now, HALF));
             let due = agenda.due(now).unwrap();
             waits.push(due - now);
             assert!(agenda.take(due).is_some());

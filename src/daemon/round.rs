@@ -20,6 +20,7 @@ use crate::{
         Timings,
     },
     scan::{Scan, ScanError, ScanOutcome, Scanner},
+    verify_live::{LiveCheck, LiveVerdict},
     wall_clock,
 };
 
@@ -28,8 +29,8 @@ use crate::{
 pub(super) struct Hands {
     pub(super) scanner: Scanner,
     pub(super) publisher: Publisher,
-    /// What the last publish left on the target; dropped once the start has been decided.
-    pub(super) last_publish: Start,
+    /// What the start publishes.
+    pub(super) start: Start,
 }
 
 /// Whether it has been decided what the start of the daemon publishes.
@@ -53,7 +54,7 @@ pub(super) enum Outcome {
     /// The server had the local tree already.
     InStep,
     /// A start leaves the server's other deploy alone.
-    LeftAlone(OnStart),
+    LeftAlone(Owed, OnStart),
     /// Files are skipped, and the configuration forbids that.
     Strict(Owed),
     /// The guard holds the publish.
@@ -66,6 +67,19 @@ pub(super) enum Outcome {
     Published(PublishReport, Timings),
     /// It is not, for now.
     Failed(Owed, PublishError),
+    /// Visitors did not see the publish, and the server was asked what it serves now.
+    Rechecked(Recheck),
+}
+
+/// Why visitors did not see a publish.
+#[derive(Debug)]
+pub(super) enum Recheck {
+    /// Somebody else published meanwhile.
+    Superseded,
+    /// The server still has it: this is what stands in between.
+    StillThere(LiveVerdict),
+    /// The server did not answer either.
+    Unknown(PublishError),
 }
 
 /// What a round found on the way to its outcome.
@@ -133,7 +147,7 @@ async fn publish(
     config: &PublishConfig,
     timings: Timings,
 ) -> Outcome {
-    if let Start::Undecided(last) = &hands.last_publish {
+    if let Start::Undecided(last) = &hands.start {
         let remote = match hands.publisher.refresh().await {
             Ok(remote) => remote,
             Err(error) => return Outcome::Failed(owed, error),
@@ -147,11 +161,13 @@ async fn publish(
             serving,
             last.as_ref(),
         );
-        hands.last_publish = Start::Decided;
+        hands.start = Start::Decided;
         match decision {
             OnStart::Publish => {}
             OnStart::InStep => return Outcome::InStep,
-            OnStart::HeldByRollback | OnStart::HeldByOther => return Outcome::LeftAlone(decision),
+            OnStart::HeldByRollback | OnStart::HeldByOther => {
+                return Outcome::LeftAlone(Owed::Everything, decision);
+            }
         }
     }
     let site: Arc<dyn SiteBytes> = Arc::new(hands.scanner.site_files());
@@ -163,7 +179,7 @@ async fn publish(
             published_by: Some(config.published_by.clone()),
             message: None,
         },
-        progress: Progress::None,
+        progress: Progress::Silent,
     };
     let paths: Vec<SitePath>;
     let scope = match &owed {
@@ -181,5 +197,13 @@ async fn publish(
     }
 }
 
-/// The longest that a round in flight may take at a shutdown, before it is abandoned.
-pub(super) const LAST_ROUND: Duration = Duration::from_secs(5);
+/// Asks the server whether what visitors did not see is current at all.
+pub(super) async fn recheck(mut hands: Hands, live: (LiveCheck, LiveVerdict)) -> (Hands, Finished) {
+    let (check, verdict) = live;
+    let recheck = match hands.publisher.refresh().await {
+        Err(error) => Recheck::Unknown(error),
+        Ok(remote) if check.holds_for(remote.manifest()) => Recheck::StillThere(verdict),
+        Ok(_) => Recheck::Superseded,
+    };
+    finished(hands, Outcome::Rechecked(recheck), None)
+}

@@ -1,0 +1,327 @@
+//! The daemon: watches the site folder and publishes each save, until it is told to stop.
+//!
+//! Owns the wiring and the one `select!` loop that puts events in order; every decision is made in a
+//! stage of its own:
+//!
+//! ```text
+//! watch ─ notice ─► settle ─ batch ─► agenda ─ order ─► round: scan, diff, guard, publish
+//!                                       ▲                 │
+//!                                       └──── ended ──────┴──► speech, live check, upkeep
+//! ```
+//!
+//! Invariants: at most one round is under way, and it has the scanner and the publisher; what
+//! happens meanwhile merges into the next. A round that fails changes nothing but when the next one
+//! is. The loop itself never waits for disk or network.
+
+mod agenda;
+mod round;
+mod speech;
+mod upkeep;
+
+use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+
+use tokio::{
+    task::{JoinError, JoinSet},
+    time::{Instant, sleep_until, timeout},
+};
+
+use self::{
+    agenda::{Agenda, Ended, Owed},
+    round::{Finished, Hands, Outcome, Recheck, Start},
+    speech::Speech,
+    upkeep::Upkeep,
+};
+use crate::{
+    config::Config,
+    dirty::Dirty,
+    last_publish::LastPublish,
+    publish::{PublishError, PublishReport, Publisher, RetryClass, Warmer},
+    scan::Scanner,
+    settle::Settle,
+    verify_live::{LiveCheck, LiveVerdict, LiveVerifier},
+    watch::Watcher,
+};
+
+/// How long a round under way may take at the stop, before it is given up. The server then has the
+/// old deploy or the new one, and the next start finds out which.
+const LAST_ROUND: Duration = Duration::from_secs(5);
+
+/// Why the daemon cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// A stage panicked, which is a fault of this program.
+    #[error("a stage of the daemon failed")]
+    Stage(#[from] JoinError),
+}
+
+/// What a daemon is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Tells where the site folder may have changed.
+    pub watcher: Watcher,
+    /// Knows what is in it.
+    pub scanner: Scanner,
+    /// Sends it.
+    pub publisher: Publisher,
+    /// Asks the public site, when that is wanted.
+    pub live: Option<LiveVerifier>,
+    /// Where the last publish is remembered.
+    pub last_publish: PathBuf,
+    /// What tells the target from others, as remembered with the last publish.
+    pub target: String,
+}
+
+type Round = Pin<Box<dyn Future<Output = Result<(Hands, Finished), JoinError>> + Send>>;
+
+/// Watches and publishes until `shutdown` resolves; then finishes the publish under way, or gives it
+/// up after some seconds.
+///
+/// # Errors
+///
+/// [`DaemonError`]. A site folder that is gone, a server that is down and a disk that is full are
+/// none: the daemon says so and waits.
+pub async fn run(
+    parts: Parts,
+    config: Arc<Config>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), DaemonError> {
+    let (mut watcher, mut daemon) = Daemon::new(parts, config);
+    tokio::pin!(shutdown);
+    loop {
+        daemon.begin_what_is_due();
+        let settles = daemon.settle.deadline();
+        let next = daemon.next_due();
+        tokio::select! {
+            // In this order, so that a stop is heard in a storm of events.
+            biased;
+            () = &mut shutdown => break,
+            // Cancel-safe: the round stays in its box and goes on when it is polled again.
+            done = poll_round(&mut daemon.round) => daemon.finished(done?),
+            // Cancel-safe: only time passes.
+            () = wait_until(settles) => daemon.settled(),
+            // Cancel-safe, as `next` says: a notice is handed over whole or stays.
+            notice = watcher.next() => {
+                daemon.warm();
+                daemon.settle.event(notice);
+            }
+            // Cancel-safe: only time passes.
+            () = wait_until(next) => {}
+            // Cancel-safe, as tokio says of `join_next`.
+            Some(checked) = daemon.live_checks.join_next() => daemon.live_checked(checked)?,
+        }
+    }
+    daemon.stop().await
+}
+
+async fn poll_round(round: &mut Option<Round>) -> Result<(Hands, Finished), JoinError> {
+    let Some(running) = round else {
+        return std::future::pending().await;
+    };
+    let done = running.await;
+    *round = None;
+    done
+}
+
+async fn wait_until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The daemon, between its start and its stop.
+struct Daemon {
+    config: Arc<Config>,
+    settle: Settle,
+    agenda: Agenda,
+    /// Here while no round is under way.
+    hands: Option<Hands>,
+    round: Option<Round>,
+    warmer: Warmer,
+    warming: JoinSet<()>,
+    live: Option<LiveVerifier>,
+    /// At most one: a newer publish voids the check of the one before.
+    live_checks: JoinSet<(LiveCheck, LiveVerdict)>,
+    upkeep: Upkeep,
+    speech: Speech,
+}
+
+impl Daemon {
+    fn new(parts: Parts, config: Arc<Config>) -> (Watcher, Self) {
+        let last = LastPublish::load(&parts.last_publish, &parts.target);
+        let daemon = Self {
+            settle: Settle::new(config.watch.quiet, config.watch.max_wait),
+            agenda: Agenda::new(),
+            warmer: parts.publisher.warmer(),
+            warming: JoinSet::new(),
+            hands: Some(Hands {
+                scanner: parts.scanner,
+                publisher: parts.publisher,
+                start: Start::Undecided(last),
+            }),
+            round: None,
+            live: parts.live,
+            live_checks: JoinSet::new(),
+            upkeep: Upkeep::new(parts.last_publish, parts.target),
+            speech: Speech::default(),
+            config,
+        };
+        (parts.watcher, daemon)
+    }
+
+    /// Opens the connection while the burst settles; once at a time.
+    fn warm(&mut self) {
+        while self.warming.try_join_next().is_some() {}
+        if self.warming.is_empty() {
+            let warmer = self.warmer.clone();
+            self.warming.spawn(async move { warmer.warm().await });
+        }
+    }
+
+    fn settled(&mut self) {
+        if let Some(batch) = self.settle.due(Instant::now()) {
+            self.agenda.settled(batch);
+        }
+    }
+
+    /// Returns when there is something to begin; while a round is under way, its end is waited for.
+    fn next_due(&self) -> Option<Instant> {
+        self.hands.as_ref()?;
+        let work = self.agenda.due(Instant::now());
+        work.into_iter().chain(self.upkeep.due()).min()
+    }
+
+    fn begin_what_is_due(&mut self) {
+        let Some(mut hands) = self.hands.take() else {
+            return;
+        };
+        let now = Instant::now();
+        if let Some(order) = self.agenda.take(now) {
+            let config = Arc::clone(&self.config);
+            self.round = Some(Box::pin(round::run(hands, order, config)));
+            return;
+        }
+        self.upkeep.run_if_due(now, &mut hands);
+        self.hands = Some(hands);
+    }
+
+    fn finished(&mut self, (hands, finished): (Hands, Finished)) {
+        let now = Instant::now();
+        let mut again = Dirty::nothing();
+        if let Some(scanned) = finished.scanned {
+            self.speech.warnings(&scanned);
+            if scanned.counts.files_hashed > 0 {
+                self.upkeep.hashed(now);
+            }
+            again = Dirty::Paths(scanned.unstable);
+        }
+        self.speech.outcome(&finished.outcome, &self.config.dir);
+        if let Outcome::Published(report, _) = &finished.outcome {
+            self.check_live(report);
+        }
+        let ended = self.ended(finished.outcome, &mut again, now);
+        self.agenda.ended(ended, again, (now, random()));
+        self.hands = Some(hands);
+    }
+
+    /// Returns what the outcome means for the next round; what to look at again goes to `again`.
+    fn ended(&mut self, outcome: Outcome, again: &mut Dirty, now: Instant) -> Ended {
+        match outcome {
+            Outcome::InStep | Outcome::Published(..) => {
+                self.upkeep.in_step(now);
+                Ended::InStep
+            }
+            // The watcher tells when the folder is back.
+            Outcome::Absent(owed) | Outcome::Strict(owed) => Ended::WaitForLook(owed),
+            Outcome::Quiet(owed) | Outcome::Held { owed, .. } | Outcome::LeftAlone(owed, _) => {
+                Ended::WaitForSave(owed)
+            }
+            Outcome::Rechecked(Recheck::Superseded) => Ended::WaitForSave(Owed::Everything),
+            Outcome::Rechecked(Recheck::StillThere(_) | Recheck::Unknown(_)) => Ended::InStep,
+            Outcome::ScanFailed(owed, dirty, _) => {
+                again.merge(dirty);
+                Ended::ScanAgain(owed)
+            }
+            Outcome::Failed(owed, error) => match error.retry() {
+                RetryClass::Never => Ended::WaitForSave(owed),
+                RetryClass::Rescan => {
+                    again.merge(changed(&error));
+                    Ended::ScanAgain(owed)
+                }
+                RetryClass::Backoff | RetryClass::FreshManifest | RetryClass::SignAgain => {
+                    Ended::TryAgain(owed, error.retry_after().unwrap_or_default())
+                }
+            },
+        }
+    }
+
+    /// Asks the public site for one changed file, off the path of the next publish.
+    fn check_live(&mut self, report: &PublishReport) {
+        let Some(verifier) = self.live.clone() else {
+            return;
+        };
+        if let Some(check) = LiveCheck::of(&report.changeset) {
+            self.live_checks.abort_all();
+            self.live_checks.spawn(async move {
+                let verdict = verifier.verify(&check).await;
+                (check, verdict)
+            });
+        }
+    }
+
+    fn live_checked(
+        &mut self,
+        checked: Result<(LiveCheck, LiveVerdict), JoinError>,
+    ) -> Result<(), DaemonError> {
+        let (check, verdict) = match checked {
+            Ok(checked) => checked,
+            Err(error) if error.is_cancelled() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        // A round under way may have replaced the file while it was asked for, and what is still
+        // owed is about to.
+        let idle = self.agenda.is_idle();
+        let Some(hands) = self.hands.take_if(|_| idle) else {
+            return Ok(());
+        };
+        if let LiveVerdict::Mismatch { .. } = verdict {
+            let recheck = round::recheck(hands, (check, verdict));
+            self.round = Some(Box::pin(async { Ok(recheck.await) }));
+        } else {
+            verdict.log();
+            self.hands = Some(hands);
+        }
+        Ok(())
+    }
+
+    async fn stop(mut self) -> Result<(), DaemonError> {
+        if let Some(round) = &mut self.round {
+            match timeout(LAST_ROUND, round).await {
+                Ok(done) => self.finished(done?),
+                Err(_) => tracing::warn!(
+                    "stopped before the last publish was confirmed; the next start finds out"
+                ),
+            }
+        }
+        if let Some(hands) = &mut self.hands {
+            self.upkeep.finish(hands);
+        }
+        Ok(())
+    }
+}
+
+/// Returns where the site folder is not what was scanned.
+fn changed(error: &PublishError) -> Dirty {
+    match error {
+        PublishError::ChangedSinceScan { path: Some(path) }
+        | PublishError::Unreadable { path, .. } => {
+            Dirty::Paths([PathBuf::from(path.as_str())].into())
+        }
+        _ => Dirty::Everything,
+    }
+}
+
+/// Returns a number for the jitter of a back-off; without randomness, the middle.
+fn random() -> u32 {
+    getrandom::u32().unwrap_or(u32::MAX / 2)
+}

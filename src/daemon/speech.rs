@@ -1,0 +1,160 @@
+//! What the daemon says of its rounds: one line for each that changed something, and one when a
+//! state that lasts begins or ends, however often it is met again.
+
+use std::{error::Error, path::Path};
+
+use super::round::{Outcome, Recheck};
+use crate::{
+    last_publish::OnStart,
+    publish::{PublishError, RetryClass},
+    scan::{ScanError, ScanOutcome},
+};
+
+/// More warnings than this of one scan are counted instead of told one by one.
+const TOLD_WARNINGS: usize = 20;
+
+/// A state that lasts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Trouble {
+    Absent,
+    Unreadable,
+    Failing(String),
+    Held { removes: usize, of: usize },
+    Strict,
+}
+
+/// Says what is worth saying; remembers what was said.
+#[derive(Debug, Default)]
+pub(super) struct Speech {
+    trouble: Option<Trouble>,
+}
+
+impl Speech {
+    /// Says what a scan left out or doubts, that the scan before did not.
+    pub(super) fn warnings(&self, scanned: &ScanOutcome) {
+        for warning in scanned.new_warnings.iter().take(TOLD_WARNINGS) {
+            tracing::warn!("{warning}");
+        }
+        let more = scanned.new_warnings.len().saturating_sub(TOLD_WARNINGS);
+        if more > 0 {
+            tracing::warn!("{more} more like these; `onsave publish --dry-run` lists them all");
+        }
+    }
+
+    /// Says how a round ended, unless that was said before.
+    pub(super) fn outcome(&mut self, outcome: &Outcome, site: &Path) {
+        match outcome {
+            Outcome::Quiet(_) => {}
+            Outcome::InStep => {
+                self.well();
+                tracing::debug!("the server has this already");
+            }
+            Outcome::Published(report, timings) => {
+                self.well();
+                report.log(*timings);
+            }
+            Outcome::LeftAlone(_, decision) => {
+                self.well();
+                left_alone(*decision);
+            }
+            Outcome::Absent(_) => {
+                if self.begins(Trouble::Absent) {
+                    tracing::warn!(path = %site.display(), "the site folder is not there; waiting for it");
+                }
+            }
+            Outcome::ScanFailed(_, _, error) => {
+                if self.begins(Trouble::Unreadable) {
+                    scan_failed(error);
+                }
+            }
+            Outcome::Strict(_) => {
+                if self.begins(Trouble::Strict) {
+                    tracing::error!(
+                        "not published: publish.strict forbids to skip the files named above; \
+                         mend or ignore them, and save"
+                    );
+                }
+            }
+            Outcome::Held { removes, of, .. } => {
+                let (removes, of) = (*removes, *of);
+                if self.begins(Trouble::Held { removes, of }) {
+                    tracing::warn!(
+                        files.removed = removes,
+                        files.before = of,
+                        "held: this would remove {removes} of {of} files; it goes on when the files \
+                         are back, or with `onsave publish --allow-removals`"
+                    );
+                }
+            }
+            Outcome::Failed(_, error) => self.failed(error),
+            Outcome::Rechecked(recheck) => rechecked(recheck),
+        }
+    }
+
+    fn failed(&mut self, error: &PublishError) {
+        let cause = error as &(dyn Error + 'static);
+        match error.retry() {
+            RetryClass::Rescan => tracing::debug!(error = cause, "scanning again"),
+            RetryClass::Never => {
+                self.begins(Trouble::Failing(error.to_string()));
+                tracing::error!(error = cause, hint = error.hint(), "not published");
+            }
+            RetryClass::Backoff | RetryClass::FreshManifest | RetryClass::SignAgain => {
+                if self.begins(Trouble::Failing(error.to_string())) {
+                    tracing::warn!(error = cause, hint = error.hint(), "not published; trying again");
+                } else {
+                    tracing::debug!(error = cause, "not published yet");
+                }
+            }
+        }
+    }
+
+    /// Returns whether this trouble is news.
+    fn begins(&mut self, trouble: Trouble) -> bool {
+        if self.trouble.as_ref() == Some(&trouble) {
+            return false;
+        }
+        self.trouble = Some(trouble);
+        true
+    }
+
+    fn well(&mut self) {
+        match self.trouble.take() {
+            Some(Trouble::Failing(_)) => tracing::info!("the target answers again"),
+            Some(Trouble::Absent | Trouble::Unreadable) => tracing::info!("the site folder is back"),
+            Some(Trouble::Held { .. } | Trouble::Strict) | None => {}
+        }
+    }
+}
+
+fn scan_failed(error: &ScanError) {
+    tracing::warn!(
+        error = error as &(dyn Error + 'static),
+        "not published: the site folder cannot be scanned; trying again"
+    );
+}
+
+fn left_alone(decision: OnStart) {
+    match decision {
+        OnStart::HeldByRollback => tracing::info!(
+            "the target went back to an earlier deploy, and nothing was saved since: left as it is \
+             until the next save"
+        ),
+        OnStart::HeldByOther => tracing::info!(
+            "the target serves a deploy of somebody else's, and nothing was saved here since the \
+             last publish: left as it is until the next save"
+        ),
+        OnStart::Publish | OnStart::InStep => {}
+    }
+}
+
+fn rechecked(recheck: &Recheck) {
+    match recheck {
+        Recheck::StillThere(verdict) => verdict.log(),
+        Recheck::Superseded => tracing::info!("somebody else published meanwhile"),
+        Recheck::Unknown(error) => tracing::debug!(
+            error = error as &(dyn Error + 'static),
+            "whether the publish is live cannot be told"
+        ),
+    }
+}
