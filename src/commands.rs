@@ -16,6 +16,8 @@ mod watch;
 
 use std::io::{self, Write};
 
+#[cfg(test)]
+pub(crate) use self::init::EXAMPLE;
 pub use self::{init::InitError, man::ManError};
 use crate::{
     cli::{Cli, Command, WatchArgs},
