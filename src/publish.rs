@@ -313,3 +313,6 @@ impl Warmer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
