@@ -22,6 +22,7 @@ pub use self::{init::InitError, man::ManError};
 use crate::{
     cli::{Cli, Command, WatchArgs},
     config::{self, Config, ConfigError, FlagLayer},
+    daemon::DaemonError,
     exit_code::ExitCode,
     publish::{FailureKind, PublishError},
     state_folder::{SiteState, StateError},
@@ -62,6 +63,12 @@ pub enum CommandError {
         /// Files that the site has.
         of: usize,
     },
+    /// The daemon cannot go on.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    /// Signals to stop cannot be heard.
+    #[error("failed to listen for signals")]
+    Signals(#[source] io::Error),
     /// What was to be printed could not be.
     #[error("failed to write the output")]
     Output(#[from] io::Error),
@@ -88,6 +95,8 @@ impl CommandError {
             Self::Held { .. } => ExitCode::Held,
             Self::State(_)
             | Self::Target(_)
+            | Self::Daemon(_)
+            | Self::Signals(_)
             | Self::Init(_)
             | Self::Man(_)
             | Self::Output(_)
@@ -109,7 +118,12 @@ impl CommandError {
                  says how much passes unasked"
                     .to_owned(),
             ),
-            Self::Telemetry(_) | Self::Man(_) | Self::Output(_) | Self::NotWired { .. } => None,
+            Self::Telemetry(_)
+            | Self::Man(_)
+            | Self::Daemon(_)
+            | Self::Signals(_)
+            | Self::Output(_)
+            | Self::NotWired { .. } => None,
         }
     }
 }
@@ -136,9 +150,9 @@ pub async fn run(
         Command::Check(args) => check::run(&args, surroundings, &flags, out),
         Command::Completions(args) => completions::run(&args, out),
         Command::Man(args) => man::run(&args, &surroundings.working_folder, out),
-        Command::Watch(args) => {
+        Command::Watch(_) => {
             let (config, state) = start(surroundings, &flags)?;
-            watch::run(&args, config, &state, out).await
+            watch::run(config, &state, out).await
         }
         Command::Publish(args) => {
             let (config, state) = start(surroundings, &flags)?;

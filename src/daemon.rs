@@ -71,7 +71,7 @@ pub struct Parts {
     pub target: String,
 }
 
-type Round = Pin<Box<dyn Future<Output = Result<(Hands, Finished), JoinError>> + Send>>;
+type Round = Pin<Box<dyn Future<Output = Result<(Hands, Finished), JoinError>>>>;
 
 /// Watches and publishes until `shutdown` resolves; then finishes the publish under way, or gives it
 /// up after some seconds.

@@ -43,6 +43,7 @@ use onsave_protocol::{Manifest, SitePath, changeset::diff};
 use crate::{
     dirty::Dirty,
     ignore_rules::{IgnoreRules, RULE_FILE, SharedRules},
+    site_files::SiteFiles,
     site_folder::{FoundFolder, SiteFolder},
     site_names::{Collision, SiteNames, site_path},
 };
@@ -134,6 +135,19 @@ impl Scanner {
     pub fn local_file(&self, path: &SitePath) -> Option<PathBuf> {
         let local = self.names.winner(path, &self.index)?;
         Some(self.root.as_ref()?.real.join(local.as_str()))
+    }
+
+    /// Returns where the scanned files are, as of the latest scan.
+    #[must_use]
+    pub fn site_files(&self) -> SiteFiles {
+        let Some(root) = &self.root else {
+            return SiteFiles::default();
+        };
+        let other_names = self.names.decomposed().filter_map(|path| {
+            let local = self.local_file(path)?;
+            Some((path.clone(), local))
+        });
+        SiteFiles::new(root.real.clone(), other_names.collect())
     }
 
     /// Looks at what is dirty and brings the manifest up to date.

@@ -254,7 +254,11 @@ mod tests {
         agenda.settled(batch("a", now, now));
         agenda.take(now).unwrap();
         let owed = Owed::Paths(paths(&["a"]));
-        agenda.ended(Ended::TryAgain(owed.clone(), Duration::ZERO), Dirty::nothing(), (now, HALF));
+        agenda.ended(
+            Ended::TryAgain(owed.clone(), Duration::ZERO),
+            Dirty::nothing(),
+            (now, HALF),
+        );
         let due = agenda.due(now).unwrap();
         assert!(due > now, "{:?}", due - now);
         assert!(agenda.take(now).is_none());
@@ -276,7 +280,11 @@ mod tests {
         agenda.take(now).unwrap();
         agenda.settled(batch("b", now, now));
         let owed = Owed::Paths(paths(&["a"]));
-        agenda.ended(Ended::TryAgain(owed, Duration::ZERO), Dirty::nothing(), (now, HALF));
+        agenda.ended(
+            Ended::TryAgain(owed, Duration::ZERO),
+            Dirty::nothing(),
+            (now, HALF),
+        );
         assert_eq!(agenda.due(now), Some(now));
     }
 
@@ -287,7 +295,11 @@ mod tests {
         agenda.settled(batch("a", now, now));
         agenda.take(now).unwrap();
         let owed = Owed::Paths(paths(&["a"]));
-        agenda.ended(Ended::WaitForSave(owed.clone()), Dirty::nothing(), (now, HALF));
+        agenda.ended(
+            Ended::WaitForSave(owed.clone()),
+            Dirty::nothing(),
+            (now, HALF),
+        );
         assert_eq!(agenda.due(now), None);
 
         agenda.settled(batch("b", now, now));

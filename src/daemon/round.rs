@@ -3,14 +3,14 @@
 //! Owns nothing: the scanner and the publisher come in as [`Hands`] and go back with the outcome, so
 //! that only one round can be under way.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use onsave_protocol::SitePath;
 use tokio::{task::JoinError, time::Instant};
 
 use super::agenda::{Order, Owed, Trigger};
 use crate::{
-    config::PublishConfig,
+    config::{Config, PublishConfig},
     dirty::Dirty,
     guard::Removals,
     last_publish::{LastPublish, OnStart, Serving, on_start},
@@ -98,7 +98,7 @@ pub(super) struct Finished {
 pub(super) async fn run(
     mut hands: Hands,
     order: Order,
-    config: Arc<PublishConfig>,
+    config: Arc<Config>,
 ) -> Result<(Hands, Finished), JoinError> {
     let started = Instant::now();
     let mut scanner = hands.scanner;
@@ -114,7 +114,11 @@ pub(super) async fn run(
         Ok(Scan::Done(scanned)) => scanned,
         Ok(Scan::Absent) => return Ok(finished(hands, Outcome::Absent(owed), None)),
         Err(error) => {
-            return Ok(finished(hands, Outcome::ScanFailed(owed, dirty, error), None));
+            return Ok(finished(
+                hands,
+                Outcome::ScanFailed(owed, dirty, error),
+                None,
+            ));
         }
     };
     let is_save = !scanned.touched.is_empty();
@@ -125,10 +129,10 @@ pub(super) async fn run(
     };
     let outcome = if owed.is_nothing() || (order.trigger == Trigger::Save && !is_save) {
         Outcome::Quiet(owed)
-    } else if config.strict && !hands.scanner.warnings().is_empty() {
+    } else if config.publish.strict && !hands.scanner.warnings().is_empty() {
         Outcome::Strict(owed)
     } else {
-        publish(&mut hands, owed, &config, timings).await
+        publish(&mut hands, owed, &config.publish, timings).await
     };
     Ok(finished(hands, outcome, Some(scanned)))
 }

@@ -101,7 +101,11 @@ impl Speech {
             }
             RetryClass::Backoff | RetryClass::FreshManifest | RetryClass::SignAgain => {
                 if self.begins(Trouble::Failing(error.to_string())) {
-                    tracing::warn!(error = cause, hint = error.hint(), "not published; trying again");
+                    tracing::warn!(
+                        error = cause,
+                        hint = error.hint(),
+                        "not published; trying again"
+                    );
                 } else {
                     tracing::debug!(error = cause, "not published yet");
                 }
@@ -121,7 +125,9 @@ impl Speech {
     fn well(&mut self) {
         match self.trouble.take() {
             Some(Trouble::Failing(_)) => tracing::info!("the target answers again"),
-            Some(Trouble::Absent | Trouble::Unreadable) => tracing::info!("the site folder is back"),
+            Some(Trouble::Absent | Trouble::Unreadable) => {
+                tracing::info!("the site folder is back")
+            }
             Some(Trouble::Held { .. } | Trouble::Strict) | None => {}
         }
     }
