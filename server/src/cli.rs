@@ -5,7 +5,13 @@
 //! tests need none. Parsing never acts.
 
 use std::{
-    ffi::OsString, fmt, net::IpAddr, num::NonZeroUsize, path::{Path, PathBuf}, str::FromStr, time::Duration,
+    ffi::OsString,
+    fmt,
+    net::IpAddr,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
 };
 
 use clap::Parser;
