@@ -41,14 +41,11 @@ fn complain(error: &anyhow::Error) {
 
 fn verify(root: &std::path::Path) -> anyhow::Result<ExitCode> {
     let report = store::verify(root).context("the volume cannot be checked")?;
-    let mut out = io::stdout().lock();
-    for finding in &report.findings {
-        writeln!(out, "{finding}").context("the report cannot be written")?;
-    }
-    let code = if report.findings.is_empty() {
-        exit_code::OK
-    } else {
+    writeln!(io::stdout(), "{report}").context("the report cannot be written")?;
+    let code = if report.is_damaged() {
         exit_code::DAMAGED
+    } else {
+        exit_code::OK
     };
     Ok(code.into())
 }

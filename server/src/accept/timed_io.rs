@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -23,22 +23,24 @@ use tokio::{
 
 use crate::config::Timeouts;
 
-/// Whether a request of the connection is being answered; shared with the service.
+/// How often a request of the connection began or was answered; shared with the service.
+///
+/// The number is odd while a request is being answered. Every change makes a timer of before stale.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Phase(Arc<AtomicBool>);
+pub(super) struct Phase(Arc<AtomicU64>);
 
 impl Phase {
     /// The head is whole: what comes now is a body, which has its own limits.
     pub(super) fn request_begins(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The answer is made: the next byte begins a head.
     pub(super) fn request_ends(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn is_in_request(&self) -> bool {
+    fn number(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -52,6 +54,8 @@ pub(super) struct TimedIo<S> {
     write_idle: Duration,
     /// Runs from the first byte of a head.
     head_timer: Option<Pin<Box<Sleep>>>,
+    /// The phase in which `head_timer` was started.
+    head_phase: u64,
     /// Runs while the peer takes nothing.
     write_timer: Option<Pin<Box<Sleep>>>,
 }
@@ -65,6 +69,7 @@ impl<S> TimedIo<S> {
             head: timeouts.head,
             write_idle: timeouts.write_idle,
             head_timer: None,
+            head_phase: 0,
             write_timer: None,
         }
     }
@@ -105,8 +110,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for TimedIo<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.phase.is_in_request() {
+        let phase = this.phase.number();
+        if phase != this.head_phase {
             this.head_timer = None;
+            this.head_phase = phase;
+        }
+        if phase % 2 == 1 {
             return Pin::new(&mut this.stream).poll_read(context, buffer);
         }
         Self::check(&mut this.head_timer, context)?;
@@ -201,13 +210,19 @@ mod tests {
     async fn a_body_is_not_a_head() {
         let (mut io, mut far, phase) = pair();
         let mut byte = [0; 1];
-        for _ in 0..10 {
-            far.write_all(b"x").await.unwrap();
-            io.read_exact(&mut byte).await.unwrap();
+        for _ in 0..3 {
+            far.write_all(b"head").await.unwrap();
+            io.read_exact(&mut [0; 4]).await.unwrap();
             phase.request_begins();
-            tokio::time::advance(Duration::from_secs(8)).await;
+            tokio::time::advance(Duration::from_secs(60)).await;
+            far.write_all(b"body").await.unwrap();
+            io.read_exact(&mut [0; 4]).await.unwrap();
+            tokio::time::advance(Duration::from_secs(60)).await;
+            phase.request_ends();
         }
-        phase.request_ends();
+        // The timer of the last head does not run on while the connection is idle.
+        let waiting = tokio::time::timeout(Duration::from_secs(100), io.read(&mut byte)).await;
+        assert!(waiting.is_err());
         far.write_all(b"G").await.unwrap();
         io.read_exact(&mut byte).await.unwrap();
         let error = io.read(&mut byte).await.unwrap_err();

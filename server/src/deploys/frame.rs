@@ -111,7 +111,7 @@ impl Endpoint {
         (reader, first): (ContentReader, Bytes),
     ) -> Result<ContentReader, Refusal> {
         let mut batch = vec![first];
-        let mut writing = Writing::Idle(reader);
+        let mut writing = Writing::Idle(Box::new(reader));
         loop {
             let part = body.next(limit).await?;
             let ended = part.is_none();
@@ -125,7 +125,7 @@ impl Endpoint {
                 }));
             }
             if ended {
-                return writing.wait().await;
+                return writing.wait().await.map(|reader| *reader);
             }
         }
     }
@@ -137,12 +137,12 @@ impl Endpoint {
 }
 
 enum Writing {
-    Idle(ContentReader),
-    Busy(JoinHandle<Result<ContentReader, Refusal>>),
+    Idle(Box<ContentReader>),
+    Busy(JoinHandle<Result<Box<ContentReader>, Refusal>>),
 }
 
 impl Writing {
-    async fn wait(self) -> Result<ContentReader, Refusal> {
+    async fn wait(self) -> Result<Box<ContentReader>, Refusal> {
         match self {
             Self::Idle(reader) => Ok(reader),
             Self::Busy(task) => task.await.map_err(Refusal::internal)?,

@@ -154,11 +154,12 @@ impl Objects {
             claimed.insert(entry.digest);
         }
         let size = entry.size;
-        let waiting = Waiting { path, size };
-        match state.waiting.insert(entry.digest, waiting) {
-            // Two uploads of the same bytes: the first to come is dropped.
-            Some(before) => remove_leftover(&before.path),
-            None => state.waiting_bytes += size,
+        if state.waiting.contains_key(&entry.digest) {
+            // Two uploads of the same bytes; the first may be on its way into `objects/` by now.
+            remove_leftover(&path);
+        } else {
+            state.waiting.insert(entry.digest, Waiting { path, size });
+            state.waiting_bytes += size;
         }
         let many = state.waiting.len() >= MOST_WAITING || state.waiting_bytes >= MOST_WAITING_BYTES;
         drop(state);

