@@ -41,6 +41,48 @@ Environment:
 
 ";
 
+const WATCH_EXAMPLES: &str = "\
+Examples:
+  onsave watch                            watch deploy/ and serve it on this machine
+  onsave watch public --address 127.0.0.1:9000
+                                          another folder, another port
+  onsave watch --target https://example.org
+                                          publish each save to a running server
+";
+
+const PUBLISH_EXAMPLES: &str = "\
+Examples:
+  onsave publish --dry-run                show what would change, send nothing
+  onsave publish -m 'new prices'          publish with a note
+  onsave publish --json                   one JSON object, for scripts
+  onsave publish --allow-removals         let a publish pass that removes most of the site
+";
+
+const DEPLOYS_EXAMPLES: &str = "\
+Examples:
+  onsave deploys                          the list, the newest first
+  onsave deploys 1777000001000-a1b2c3d4   what that deploy changed
+";
+
+const ROLLBACK_EXAMPLES: &str = "\
+Examples:
+  onsave rollback                         back to the deploy before the current one
+  onsave rollback 1777000001000-a1b2c3d4  back to that deploy
+";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  onsave completions bash > ~/.local/share/bash-completion/completions/onsave
+  onsave completions fish > ~/.config/fish/completions/onsave.fish
+";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  onsave man | man -l -                   read the page
+  onsave man --out ~/.local/share/man/man1
+                                          install the pages of every command
+";
+
 /// Save a file; it is live.
 ///
 /// Watches a site's output folder and publishes each save. Without a command it watches. Without
@@ -93,14 +135,18 @@ pub struct GlobalOptions {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Watch the site folder and publish each save, until Ctrl-C.
+    #[command(after_long_help = WATCH_EXAMPLES)]
     Watch(WatchArgs),
     /// Publish once.
+    #[command(after_long_help = PUBLISH_EXAMPLES)]
     Publish(PublishArgs),
-    /// List the deploys on the target.
+    /// List the deploys on the target, or show what one of them changed.
+    #[command(after_long_help = DEPLOYS_EXAMPLES)]
     Deploys(DeploysArgs),
     /// Make an earlier deploy current again.
     ///
     /// A running watch does not publish again until the next save.
+    #[command(after_long_help = ROLLBACK_EXAMPLES)]
     Rollback(RollbackArgs),
     /// Write a commented onsave.toml into the working folder.
     ///
@@ -109,8 +155,10 @@ pub enum Command {
     /// Check the configuration; show every value and where it comes from.
     Check(CheckArgs),
     /// Print the completions of a shell.
+    #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),
     /// Print the manual page, or write the pages of every command.
+    #[command(after_long_help = MAN_EXAMPLES)]
     Man(ManArgs),
 }
 
@@ -328,4 +376,136 @@ fn parse_note(text: &str) -> Result<String, String> {
 
 fn after_long_help() -> String {
     format!("{EXAMPLES}{}", exit_code::help_section())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, error::ErrorKind};
+
+    use super::*;
+    use crate::config::keys::Key;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_set_keys() {
+        type Set = (&'static Key, &'static str, &'static str);
+        let cases: [(&str, &[Set]); 11] = [
+            ("onsave", &[]),
+            (
+                "onsave --target local",
+                &[(&keys::TARGET_KIND, "--target", "local")],
+            ),
+            (
+                "onsave publish --target https://a.example",
+                &[
+                    (&keys::TARGET_KIND, "--target", "url"),
+                    (&keys::TARGET_URL, "--target", "https://a.example"),
+                ],
+            ),
+            ("onsave --dir x", &[(&keys::DIR, "--dir", "x")]),
+            ("onsave check --dir x", &[(&keys::DIR, "--dir", "x")]),
+            ("onsave watch x", &[(&keys::DIR, "DIR", "x")]),
+            (
+                "onsave publish x --strict",
+                &[
+                    (&keys::DIR, "DIR", "x"),
+                    (&keys::PUBLISH_STRICT, "--strict", "true"),
+                ],
+            ),
+            (
+                "onsave watch --strict --poll always --address [::1]:0",
+                &[
+                    (&keys::PUBLISH_STRICT, "--strict", "true"),
+                    (&keys::WATCH_POLL, "--poll", "always"),
+                    (&keys::LOCAL_ADDRESS, "--address", "[::1]:0"),
+                ],
+            ),
+            (
+                "onsave --log-format json",
+                &[(&keys::LOG_FORMAT, "--log-format", "json")],
+            ),
+            ("onsave -q", &[(&keys::LOG_FILTER, "--quiet", "warn")]),
+            (
+                "onsave deploys -vv",
+                &[(&keys::LOG_FILTER, "--verbose", "trace")],
+            ),
+        ];
+        for (line, set) in cases {
+            let mut expected = FlagLayer::default();
+            for (key, flag, value) in set {
+                expected.set(key, flag, value);
+            }
+            assert_eq!(parse(line).unwrap().flags(), expected, "{line}");
+        }
+    }
+
+    /// The parser does not see that options on both sides of a command contradict each other.
+    #[test]
+    fn what_is_said_nearer_to_the_command_wins() {
+        let flags = parse("onsave --dir far publish near").unwrap().flags();
+        let mut expected = FlagLayer::default();
+        expected.set(&keys::DIR, "--dir", "far");
+        expected.set(&keys::DIR, "DIR", "near");
+        assert_eq!(flags, expected, "the later one is merged over the earlier");
+    }
+
+    #[test]
+    fn the_named_file_is_no_key() {
+        let flags = parse("onsave check --config x.toml").unwrap().flags();
+        assert_eq!(flags, FlagLayer::new(Some("x.toml".into())));
+    }
+
+    #[test]
+    fn the_verbose_filter_is_one() {
+        crate::telemetry::check_filter(VERBOSE_FILTER).unwrap();
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for line in [
+            "onsave watch a --dir b",
+            "onsave -q -v",
+            "onsave check -q -v",
+        ] {
+            assert_eq!(
+                parse(line).unwrap_err().kind(),
+                ErrorKind::ArgumentConflict,
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_message_is_one_line_of_bounded_length() {
+        let message = |text: &str| Cli::try_parse_from(["onsave", "publish", "-m", text]).is_ok();
+        assert!(message("new prices, again"));
+        assert!(message(&"x".repeat(1_024)));
+        assert!(!message(&"x".repeat(1_025)));
+        assert!(!message("two\nlines"));
+        assert!(!message("\u{1b}[31m"));
+    }
+
+    #[test]
+    fn an_id_is_checked_before_anything_is_asked() {
+        assert!(parse("onsave rollback 1777000001000-a1b2c3d4").is_ok());
+        assert!(parse("onsave deploys latest").is_err());
+    }
+
+    /// A secret on a command line is visible to every process of the machine.
+    #[test]
+    fn no_option_takes_a_secret() {
+        for command in Cli::command().get_subcommands().chain([&Cli::command()]) {
+            for argument in command.get_arguments() {
+                assert!(!argument.get_id().as_str().contains("secret"));
+            }
+        }
+    }
 }

@@ -16,13 +16,17 @@ mod watch;
 
 use std::io::{self, Write};
 
+#[cfg(test)]
+pub(crate) use self::init::EXAMPLE;
 pub use self::{init::InitError, man::ManError};
 use crate::{
     cli::{Cli, Command, WatchArgs},
     config::{self, Config, ConfigError, FlagLayer},
     exit_code::ExitCode,
+    publish::{FailureKind, PublishError},
     state_folder::{SiteState, StateError},
     surroundings::Surroundings,
+    target::TargetError,
     telemetry::{self, TelemetryError},
 };
 
@@ -44,6 +48,20 @@ pub enum CommandError {
     /// `man` failed.
     #[error(transparent)]
     Man(#[from] ManError),
+    /// The target cannot be used.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// A call to the target failed.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The guard holds the publish.
+    #[error("held: {removes} of {of} files would be removed")]
+    Held {
+        /// Files that would be removed.
+        removes: usize,
+        /// Files that the site has.
+        of: usize,
+    },
     /// What was to be printed could not be.
     #[error("failed to write the output")]
     Output(#[from] io::Error),
@@ -61,7 +79,15 @@ impl CommandError {
     pub const fn exit_code(&self) -> ExitCode {
         match self {
             Self::Config(_) | Self::Telemetry(_) => ExitCode::Configuration,
+            Self::Publish(error) => match error.kind() {
+                FailureKind::Unreachable => ExitCode::Unreachable,
+                FailureKind::Refused => ExitCode::Refused,
+                FailureKind::SiteFolder => ExitCode::SiteFolder,
+                FailureKind::Internal => ExitCode::Failure,
+            },
+            Self::Held { .. } => ExitCode::Held,
             Self::State(_)
+            | Self::Target(_)
             | Self::Init(_)
             | Self::Man(_)
             | Self::Output(_)
@@ -76,6 +102,13 @@ impl CommandError {
             Self::Config(error) => Some(error.hint()),
             Self::State(error) => Some(error.hint()),
             Self::Init(error) => error.hint(),
+            Self::Target(error) => error.hint(),
+            Self::Publish(error) => Some(error.hint()),
+            Self::Held { .. } => Some(
+                "if that is meant, run `onsave publish --allow-removals`; publish.max_removal_percent \
+                 says how much passes unasked"
+                    .to_owned(),
+            ),
             Self::Telemetry(_) | Self::Man(_) | Self::Output(_) | Self::NotWired { .. } => None,
         }
     }
@@ -134,4 +167,15 @@ fn start(
     }
     let state = SiteState::locate(surroundings, &loaded.config.root)?;
     Ok((loaded.config, state))
+}
+
+/// Returns `value` as one line of JSON.
+fn json_line(value: &impl serde::Serialize) -> String {
+    // Text, numbers and lists of them: nothing that is printed can fail to be written.
+    serde_json::to_string(value).unwrap_or_default() + "\n"
+}
+
+/// Returns the line that says what happens to a path.
+fn change_line(what: &str, path: &onsave_protocol::SitePath) -> String {
+    format!("{what:<9}{path}\n")
 }

@@ -9,7 +9,9 @@
 //! | `layers` | one layer's values as typed, and their merging; only user of the `config` crate |
 //! | `file` | finding and parsing `onsave.toml`; only user of the `toml` crate |
 //! | `raw` | from what was typed to checked values, collecting every fault |
-//! | `load` | the order of all that, and the rules between keys |
+//! | `sections` | what each key may hold, and the rules between keys |
+//! | `load` | which file, and the order of all that |
+//! | `url` | the URLs; only user of the `url` crate |
 //! | `secret` | the secret of a running server |
 //! | `source`, `fault` | where a value came from; what is wrong with one |
 //! | `app_name` | what an app may be called |
@@ -25,7 +27,12 @@ mod layers;
 mod load;
 mod raw;
 mod secret;
+mod sections;
 mod source;
+mod url;
+
+#[cfg(test)]
+mod tests;
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 

@@ -18,6 +18,7 @@ pub mod last_publish;
 pub mod progress;
 pub mod publish;
 pub mod settle;
+pub mod site_files;
 pub mod site_names;
 pub mod state_folder;
 pub mod surroundings;

@@ -48,6 +48,7 @@ use tokio::time::Instant;
 
 pub use converge::{Converged, LocalSite, Scope};
 pub use error::{FailureKind, PublishError};
+pub use history::RolledBack;
 pub use remote::RemoteState;
 pub use report::{ChangeCounts, Note, PublishReport, Timings};
 pub use retry::{Backoff, RetryClass};

@@ -103,3 +103,95 @@ fn is_coloured(surroundings: &Surroundings) -> bool {
         Stream::Other => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Seek as _},
+        sync::Arc,
+    };
+
+    use super::*;
+
+    fn surroundings(stderr: Stream, variables: &[(&str, &str)]) -> Surroundings {
+        Surroundings {
+            variables: variables
+                .iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+            working_folder: "/".into(),
+            home: None,
+            host: "desk".to_owned(),
+            stderr,
+        }
+    }
+
+    fn log(format: LogFormat, filter: &str) -> LogConfig {
+        LogConfig {
+            format,
+            filter: filter.to_owned(),
+        }
+    }
+
+    /// The lines that one info and one debug event give.
+    fn lines(log: &LogConfig, surroundings: &Surroundings) -> Vec<String> {
+        let mut written = tempfile::tempfile().unwrap();
+        let subscriber =
+            subscriber(log, surroundings, Arc::new(written.try_clone().unwrap())).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(files.changed = 3, "published");
+            tracing::debug!("settled");
+        });
+        let mut text = String::new();
+        written.rewind().unwrap();
+        written.read_to_string(&mut text).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_filter_is_the_configured_one_unless_the_variable_says_another() {
+        let plain = surroundings(Stream::Other, &[]);
+        assert_eq!(lines(&log(LogFormat::Pretty, "info"), &plain).len(), 1);
+        assert_eq!(lines(&log(LogFormat::Pretty, "error"), &plain).len(), 0);
+        let asked = surroundings(Stream::Other, &[("RUST_LOG", "debug")]);
+        assert_eq!(lines(&log(LogFormat::Pretty, "error"), &asked).len(), 2);
+        let wrong = surroundings(Stream::Other, &[("RUST_LOG", "onsave=loud")]);
+        let error = subscriber(&log(LogFormat::Pretty, "info"), &wrong, io::sink);
+        assert!(matches!(error, Err(TelemetryError::Variable(_))));
+    }
+
+    #[test]
+    fn only_a_terminal_is_coloured() {
+        let coloured = |stderr, variables| {
+            let lines = lines(
+                &log(LogFormat::Pretty, "info"),
+                &surroundings(stderr, variables),
+            );
+            lines[0].contains('\u{1b}')
+        };
+        assert!(coloured(Stream::Terminal, &[]));
+        assert!(coloured(Stream::Terminal, &[("NO_COLOR", "")]));
+        assert!(!coloured(Stream::Terminal, &[("NO_COLOR", "1")]));
+        assert!(!coloured(Stream::Other, &[]));
+    }
+
+    #[test]
+    fn json_is_one_object_a_line() {
+        let terminal = surroundings(Stream::Terminal, &[]);
+        let lines = lines(&log(LogFormat::Json, "info"), &terminal);
+        assert_eq!(lines.len(), 1);
+        let event: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!(event["fields"]["message"], "published");
+        assert_eq!(event["fields"]["files.changed"], 3);
+    }
+
+    #[test]
+    fn a_filter_is_understood_or_refused() {
+        for filter in ["info", "INFO", "off", "warn,onsave=debug", ""] {
+            assert!(check_filter(filter).is_ok(), "{filter}");
+        }
+        for filter in ["onsave=loud", "=", "info,,onsave=9x"] {
+            assert!(check_filter(filter).is_err(), "{filter}");
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! tests need none. Parsing never acts.
 
 use std::{
-    ffi::OsString, fmt, net::IpAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration,
+    ffi::OsString, fmt, net::IpAddr, num::NonZeroUsize, path::{Path, PathBuf}, str::FromStr, time::Duration,
 };
 
 use clap::Parser;
@@ -51,6 +51,10 @@ Examples:
 
 /// Serves a site from one volume, and takes new versions of it over a signed sync endpoint.
 #[derive(Debug, Default, Parser)]
+#[expect(
+    clippy::doc_markdown,
+    reason = "these comments are the help text, where backticks would be shown"
+)]
 #[command(name = "onsave-server", version, after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// The address to listen on [env: ADDRESS] [default: [::], or 0.0.0.0 without IPv6]
@@ -179,17 +183,22 @@ impl Arguments {
     /// [`ConfigFaults`], all of them.
     pub fn resolve(
         &self,
-        variable: impl Fn(&str) -> Option<OsString>,
+        variable: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Command, ConfigFaults> {
         let mut source = Source {
-            variable: &variable,
+            variable,
             faults: Vec::new(),
         };
-        let root = source.value(&self.root, "root", "SITE_DATA_ROOT", PathBuf::from("/srv"));
+        let root = source.value(
+            self.root.as_deref(),
+            "root",
+            "SITE_DATA_ROOT",
+            PathBuf::from("/srv"),
+        );
         let command = if self.verify {
             Some(Command::Verify { root })
         } else {
-            self.serve_command(&mut source, root)
+            self.serve_command(&mut source, &root)
                 .map(|serve| Command::Serve(Box::new(serve)))
         };
         match command {
@@ -198,21 +207,26 @@ impl Arguments {
         }
     }
 
-    fn serve_command(&self, source: &mut Source<'_>, root: PathBuf) -> Option<ServeCommand> {
+    fn serve_command(&self, source: &mut Source<'_>, root: &Path) -> Option<ServeCommand> {
         let limits = self.limits(source);
         let timeouts = self.timeouts(source);
         let five = NonZeroUsize::new(5).unwrap_or(NonZeroUsize::MIN);
-        let keep = source.value(&self.keep_deploys, "keep-deploys", "KEEP_DEPLOYS", five);
+        let keep = source.value(
+            self.keep_deploys.as_deref(),
+            "keep-deploys",
+            "KEEP_DEPLOYS",
+            five,
+        );
         let trust = source.value(
-            &self.trust_fly_client_ip,
+            self.trust_fly_client_ip.as_deref(),
             "trust-fly-client-ip",
             "TRUST_FLY_CLIENT_IP",
             false,
         );
-        let address = source.given(&self.address, "address", "ADDRESS");
-        let port = source.value(&self.port, "port", "PORT", 8080);
+        let address = source.given(self.address.as_deref(), "address", "ADDRESS");
+        let port = source.value(self.port.as_deref(), "port", "PORT", 8080);
         let log_format = source.value(
-            &self.log_format,
+            self.log_format.as_deref(),
             "log-format",
             "LOG_FORMAT",
             LogFormat::Pretty,
@@ -232,11 +246,11 @@ impl Arguments {
                     .into(),
             );
         }
-        let mut store = StoreOptions::new(&root);
+        let mut store = StoreOptions::new(root);
         store.keep_deploys = keep;
         store.max_files = limits.files;
         store.max_file_bytes = limits.file_bytes;
-        let mut config = ServerConfig::new(&root, current?);
+        let mut config = ServerConfig::new(root, current?);
         config.secrets = Secrets {
             previous,
             ..config.secrets
@@ -269,24 +283,28 @@ impl Arguments {
             failures_per_minute,
         } = Limits::default();
         let limits = Limits {
-            connections: source.count(&self.max_connections, "MAX_CONNECTIONS", connections),
-            head_bytes: source.count(&self.max_head_bytes, "MAX_HEAD_BYTES", head_bytes),
+            connections: source.count(
+                self.max_connections.as_deref(),
+                "MAX_CONNECTIONS",
+                connections,
+            ),
+            head_bytes: source.count(self.max_head_bytes.as_deref(), "MAX_HEAD_BYTES", head_bytes),
             v1_body_bytes: source.count(
-                &self.max_v1_body_bytes,
+                self.max_v1_body_bytes.as_deref(),
                 "MAX_V1_BODY_BYTES",
                 v1_body_bytes,
             ),
-            v1_bodies: source.count(&self.max_v1_bodies, "MAX_V1_BODIES", v1_bodies),
+            v1_bodies: source.count(self.max_v1_bodies.as_deref(), "MAX_V1_BODIES", v1_bodies),
             changeset_bytes: source.count(
-                &self.max_changeset_bytes,
+                self.max_changeset_bytes.as_deref(),
                 "MAX_CHANGESET_BYTES",
                 changeset_bytes,
             ),
             frame_header_bytes,
-            file_bytes: source.count(&self.max_file_bytes, "MAX_FILE_BYTES", file_bytes),
-            files: source.count(&self.max_files, "MAX_FILES", files),
+            file_bytes: source.count(self.max_file_bytes.as_deref(), "MAX_FILE_BYTES", file_bytes),
+            files: source.count(self.max_files.as_deref(), "MAX_FILES", files),
             failures_per_minute: source.count(
-                &self.max_failures_per_minute,
+                self.max_failures_per_minute.as_deref(),
                 "MAX_FAILURES_PER_MINUTE",
                 failures_per_minute,
             ),
@@ -302,18 +320,22 @@ impl Arguments {
     fn timeouts(&self, source: &mut Source<'_>) -> Timeouts {
         let defaults = Timeouts::default();
         Timeouts {
-            head: source.seconds(&self.head_seconds, "HEAD_SECONDS", defaults.head),
+            head: source.seconds(self.head_seconds.as_deref(), "HEAD_SECONDS", defaults.head),
             body_idle: source.seconds(
-                &self.body_idle_seconds,
+                self.body_idle_seconds.as_deref(),
                 "BODY_IDLE_SECONDS",
                 defaults.body_idle,
             ),
             keep_alive: source.seconds(
-                &self.keep_alive_seconds,
+                self.keep_alive_seconds.as_deref(),
                 "KEEP_ALIVE_SECONDS",
                 defaults.keep_alive,
             ),
-            drain: source.seconds(&self.drain_seconds, "DRAIN_SECONDS", defaults.drain),
+            drain: source.seconds(
+                self.drain_seconds.as_deref(),
+                "DRAIN_SECONDS",
+                defaults.drain,
+            ),
             ..defaults
         }
     }
@@ -337,14 +359,9 @@ impl Source<'_> {
     }
 
     /// Returns what the flag or the variable says, if any does.
-    fn given<T: Setting>(
-        &mut self,
-        flag: &Option<String>,
-        name: &str,
-        variable: &str,
-    ) -> Option<T> {
-        let (value, from) = match flag.clone().filter(|value| !value.is_empty()) {
-            Some(value) => (value, format!("--{name}")),
+    fn given<T: Setting>(&mut self, flag: Option<&str>, name: &str, variable: &str) -> Option<T> {
+        let (value, from) = match flag.filter(|value| !value.is_empty()) {
+            Some(value) => (value.to_owned(), format!("--{name}")),
             None => (self.text(variable)?, variable.to_owned()),
         };
         let parsed = T::read(&value);
@@ -358,7 +375,7 @@ impl Source<'_> {
 
     fn value<T: Setting>(
         &mut self,
-        flag: &Option<String>,
+        flag: Option<&str>,
         name: &str,
         variable: &str,
         default: T,
@@ -369,7 +386,7 @@ impl Source<'_> {
     /// Returns a limit, which is at least one: a server that takes nothing is a mistake.
     fn count<T: Setting + Default + PartialEq>(
         &mut self,
-        flag: &Option<String>,
+        flag: Option<&str>,
         variable: &str,
         default: T,
     ) -> T {
@@ -381,7 +398,7 @@ impl Source<'_> {
         value
     }
 
-    fn seconds(&mut self, flag: &Option<String>, variable: &str, default: Duration) -> Duration {
+    fn seconds(&mut self, flag: Option<&str>, variable: &str, default: Duration) -> Duration {
         Duration::from_secs(self.count(flag, variable, default.as_secs()))
     }
 
@@ -467,7 +484,7 @@ mod tests {
 
     fn resolve(flags: &[&str], variables: &[(&str, &str)]) -> Result<Command, ConfigFaults> {
         let all = std::iter::once(&"onsave-server").chain(flags);
-        Arguments::try_parse_from(all).unwrap().resolve(|name| {
+        Arguments::try_parse_from(all).unwrap().resolve(&|name| {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| value.into())
         })
@@ -565,7 +582,7 @@ mod tests {
     #[test]
     fn verify_needs_no_secret() {
         let command = resolve(&["--verify", "--root", "/data"], &[]).unwrap();
-        assert!(matches!(command, Command::Verify { root } if root == PathBuf::from("/data")));
+        assert!(matches!(command, Command::Verify { root } if root.as_path() == "/data"));
     }
 
     #[test]

@@ -133,10 +133,10 @@ impl Default for Timeouts {
         Self {
             head: Duration::from_secs(15),
             body_idle: Duration::from_secs(30),
-            v1_body: Duration::from_secs(120),
-            write_idle: Duration::from_secs(60),
+            v1_body: Duration::from_mins(2),
+            write_idle: Duration::from_mins(1),
             // A daemon keeps its connection warm between two saves.
-            keep_alive: Duration::from_secs(300),
+            keep_alive: Duration::from_mins(5),
             drain: Duration::from_secs(10),
         }
     }

@@ -35,11 +35,6 @@ impl Changes {
     pub(crate) fn puts(&self) -> impl Iterator<Item = &(SitePath, FileEntry)> {
         self.added.iter().chain(&self.changed)
     }
-
-    /// Returns how many paths change.
-    pub(crate) fn len(&self) -> usize {
-        self.added.len() + self.changed.len() + self.removed.len()
-    }
 }
 
 impl Snapshot {

@@ -20,7 +20,7 @@ use onsave_server::{
 use tokio::net::TcpListener;
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().resolve(|name| std::env::var_os(name)) {
+    let done = match Arguments::parse().resolve(&|name| std::env::var_os(name)) {
         Ok(Command::Verify { root }) => verify(&root),
         Ok(Command::Serve(command)) => run(*command),
         Err(faults) => {

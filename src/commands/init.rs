@@ -13,7 +13,7 @@ use super::CommandError;
 use crate::config::{self, FILE_NAME};
 
 /// The example, every key with its default.
-pub(super) const EXAMPLE: &str = include_str!("../../config.example.toml");
+pub(crate) const EXAMPLE: &str = include_str!("../../config.example.toml");
 
 /// The line of the example that names the app.
 const EXAMPLE_APP: &str = "app = \"my-site\"";

@@ -1,27 +1,93 @@
-//! `onsave rollback`.
+//! `onsave rollback`: makes an earlier deploy current again.
 
 use std::io::Write;
 
+use serde::Serialize;
+
 use super::CommandError;
-use crate::{cli::RollbackArgs, config::Config, state_folder::SiteState};
+use crate::{
+    cli::RollbackArgs,
+    config::Config,
+    publish::RolledBack,
+    state_folder::SiteState,
+    target::{Purpose, Target},
+};
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Output<'a> {
+    deploy_id: &'a str,
+    previous_deploy_id: Option<&'a str>,
+    files: Option<u64>,
+}
 
 /// Runs the command.
 ///
 /// # Errors
 ///
 /// [`CommandError`].
-#[expect(
-    clippy::unused_async,
-    unused_variables,
-    reason = "the seam where the command is plugged in"
-)]
 pub(super) async fn run(
     args: &RollbackArgs,
     config: Config,
     state: &SiteState,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    Err(CommandError::NotWired {
-        command: "rollback",
-    })
+    let target = Target::open(&config, state, Purpose::OneCommand).await?;
+    let outcome = go_back(args, &target).await;
+    target.close().await?;
+    let rolled_back = outcome?;
+    let text = if args.json {
+        super::json_line(&Output {
+            deploy_id: &rolled_back.deploy_id,
+            previous_deploy_id: rolled_back.previous.as_deref(),
+            files: rolled_back.files,
+        })
+    } else {
+        sentence(&rolled_back)
+    };
+    out.write_all(text.as_bytes())?;
+    Ok(())
+}
+
+async fn go_back(args: &RollbackArgs, target: &Target) -> Result<RolledBack, CommandError> {
+    let id = args.id.map(|id| id.to_string());
+    Ok(target.publisher()?.rollback(id.as_deref()).await?)
+}
+
+fn sentence(rolled_back: &RolledBack) -> String {
+    let RolledBack {
+        deploy_id,
+        previous,
+        files,
+    } = rolled_back;
+    let files = files.map_or_else(String::new, |files| format!(" ({files} files)"));
+    match previous {
+        Some(previous) if previous == deploy_id => {
+            format!("{deploy_id}{files} was current already\n")
+        }
+        Some(previous) => format!("{deploy_id}{files} is current again, instead of {previous}\n"),
+        None => format!("{deploy_id}{files} is current again\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_where_it_went() {
+        let mut rolled_back = RolledBack {
+            deploy_id: "1-00000000".into(),
+            previous: Some("2-00000000".into()),
+            files: Some(3),
+        };
+        let expected = "1-00000000 (3 files) is current again, instead of 2-00000000\n";
+        assert_eq!(sentence(&rolled_back), expected);
+        rolled_back.previous = Some("1-00000000".into());
+        assert_eq!(
+            sentence(&rolled_back),
+            "1-00000000 (3 files) was current already\n"
+        );
+    }
 }

@@ -15,7 +15,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     fault::Fault,
-    keys::{self},
+    keys::{self, Key},
     layers::Layer,
     source::Source,
 };
@@ -44,11 +44,10 @@ pub(super) fn find(folder: &Path) -> Option<PathBuf> {
 /// The reason, for people.
 pub(super) fn read(path: &Path) -> Result<String, String> {
     let mut text = String::new();
-    let result = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
+    let result =
+        File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));
     match result {
-        Ok(length) if length as u64 == MAX_BYTES => {
-            Err(format!("is larger than {MAX_BYTES} bytes"))
-        }
+        Ok(length) if length as u64 > MAX_BYTES => Err(format!("is larger than {MAX_BYTES} bytes")),
         Ok(_) => Ok(text),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Err("must be UTF-8".to_owned()),
         Err(error) => Err(format!("cannot be read: {error}")),
@@ -100,26 +99,27 @@ impl Reading<'_> {
                 DeValue::Table(inner) if !inner.is_empty() && keys::named(&key).is_none() => {
                     self.table(&key, inner);
                 }
-                value => self.value(&key, value, source),
+                value => match (kind_of(value), keys::named(&key)) {
+                    (Some(kind), Some(known)) => self.layer.insert(known, kind, &source),
+                    (_, known) => self.fault(key, known, source),
+                },
             }
         }
     }
 
-    fn value(&mut self, name: &str, value: &DeValue<'_>, source: Source) {
-        if let Some(key) = keys::named(name) {
-            self.layer.insert(key, kind_of(value), &source);
-            return;
-        }
-        let problem = if keys::is_section(name) {
-            format!("is a section; its keys go below [{name}]")
+    fn fault(&mut self, key: String, known: Option<&Key>, source: Source) {
+        let problem = if known.is_some() {
+            "is a key and no section; it has one value".to_owned()
+        } else if keys::is_section(&key) {
+            format!("is a section; its keys go below [{key}]")
         } else {
             format!(
                 "unknown key; the nearest known one is {}",
-                keys::nearest(name)
+                keys::nearest(&key)
             )
         };
         self.faults.push(Fault {
-            key: Some(name.to_owned()),
+            key: Some(key),
             value: None,
             source,
             problem,
@@ -133,19 +133,17 @@ impl Reading<'_> {
     }
 }
 
-fn kind_of(value: &DeValue<'_>) -> ValueKind {
-    match value {
+/// Returns the value as the `config` crate holds it; none for a table, which is no value.
+fn kind_of(value: &DeValue<'_>) -> Option<ValueKind> {
+    Some(match value {
         DeValue::String(text) => ValueKind::String(text.to_string()),
         // A number beyond 64 bits is beyond every range as well; as text, it is shown as typed.
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .map_or_else(|_| ValueKind::String(number.to_string()), ValueKind::I64),
-        DeValue::Float(number) => number
-            .as_str()
-            .parse()
-            .map_or_else(|_| ValueKind::Nil, ValueKind::Float),
+        DeValue::Float(number) => ValueKind::String(number.as_str().to_owned()),
         DeValue::Boolean(value) => ValueKind::Boolean(*value),
         DeValue::Datetime(time) => ValueKind::String(time.to_string()),
         DeValue::Array(_) => ValueKind::Array(Vec::new()),
-        DeValue::Table(_) => ValueKind::Table(::config::Map::new()),
-    }
+        DeValue::Table(_) => return None,
+    })
 }

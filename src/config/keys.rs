@@ -114,7 +114,12 @@ pub(super) fn nearest(unknown: &str) -> &'static str {
     let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
     most_alike(ALL.into_iter().map(|key| key.name), |name| {
         let whole = strsim::normalized_damerau_levenshtein(unknown, name);
-        let tail = strsim::normalized_damerau_levenshtein(&last(unknown), &last(name));
+        let tail = if last(name).starts_with(&last(unknown)) {
+            // Cut short, as `max` for `max_wait_ms`: many letters apart, and yet the same.
+            0.9
+        } else {
+            strsim::normalized_damerau_levenshtein(&last(unknown), &last(name))
+        };
         // The whole name decides between two keys with the same last part.
         whole.max(tail) + whole / 100.0
     })
@@ -162,6 +167,7 @@ mod tests {
             ("publish.quiet_ms", "watch.quiet_ms"),
             ("watch.quiet", "watch.quiet_ms"),
             ("watch.pol", "watch.poll"),
+            ("watch.max", "watch.max_wait_ms"),
             ("log.filters", "log.filter"),
             ("target.uri", "target.url"),
             ("url", "target.url"),

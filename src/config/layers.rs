@@ -27,7 +27,7 @@ pub(super) struct Layer {
 }
 
 /// What the command line sets.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FlagLayer {
     config_file: Option<PathBuf>,
     values: Vec<(&'static Key, &'static str, OsString)>,

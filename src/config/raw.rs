@@ -67,6 +67,7 @@ pub(super) struct Reading<'a> {
     pub(super) bases: Bases<'a>,
     pub(super) settings: Vec<Setting>,
     pub(super) faults: Vec<Fault>,
+    pub(super) warnings: Vec<String>,
 }
 
 impl Reading<'_> {
@@ -220,7 +221,6 @@ fn shown(kind: &ValueKind) -> String {
         }
         ValueKind::String(text) => format!("{text:?}"),
         ValueKind::Array(_) => "[…]".to_owned(),
-        ValueKind::Table(_) => "{…}".to_owned(),
         scalar => scalar.to_string(),
     }
 }

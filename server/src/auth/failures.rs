@@ -9,7 +9,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Mutex, time::Duration};
 use tokio::time::Instant;
 
 /// How long a window lasts.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 
 /// Most peers remembered at once, about 64 bytes each.
 const MAX_PEERS: usize = 4_096;

@@ -21,7 +21,8 @@ use std::{
 /// ten minutes of them have to fit: 333 requests in every second.
 const MAX_NONCES: usize = 200_000;
 
-/// The file is written anew when it holds this many lines, and twice what is remembered.
+/// What expired is dropped, and the file written anew, when it holds this many lines and twice what
+/// was remembered the last time.
 const COMPACT_LINES: usize = 4_096;
 
 /// The memory of nonces.
@@ -33,6 +34,8 @@ struct Memory {
     path: PathBuf,
     file: File,
     lines: usize,
+    /// How many lines the file may hold before it is compacted.
+    most_lines: usize,
     until: HashMap<String, u64>,
 }
 
@@ -68,6 +71,7 @@ impl Nonces {
             path: path.to_owned(),
             file,
             lines: until.len(),
+            most_lines: most_lines(until.len()),
             until,
         })))
     }
@@ -102,16 +106,21 @@ impl Nonces {
 
 impl Memory {
     fn append(&mut self, nonce: &str, until: u64, now: u64) -> io::Result<()> {
-        if self.lines >= COMPACT_LINES.max(2 * self.until.len()) {
+        if self.lines >= self.most_lines {
             self.until.retain(|_, until| *until >= now);
             self.file = rewrite(&self.path, &self.until)?;
             self.lines = self.until.len();
+            self.most_lines = most_lines(self.lines);
             return Ok(());
         }
         self.file.write_all(line(nonce, until).as_bytes())?;
         self.lines += 1;
         Ok(())
     }
+}
+
+fn most_lines(remembered: usize) -> usize {
+    COMPACT_LINES.max(2 * remembered)
 }
 
 fn line(nonce: &str, until: u64) -> String {

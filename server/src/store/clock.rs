@@ -20,10 +20,14 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn unix_ms(&self) -> u64 {
-        #[expect(clippy::disallowed_methods, reason = "this is the rim that reads the clock")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the rim that reads the clock"
+        )]
         let now = SystemTime::now();
         // A clock before 1970 is as good as one that stands at it: only the order of ids counts.
-        now.duration_since(UNIX_EPOCH)
-            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        now.duration_since(UNIX_EPOCH).map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! Why the deploy store refuses or fails.
 
-use std::{io, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 use onsave_protocol::{DeployId, Sha256Digest, manifest::PathConflict};
 
@@ -137,7 +137,7 @@ impl StoreError {
     }
 
     /// Returns the error that says that the file at `path` is damaged.
-    pub(crate) fn corrupt(path: impl Into<PathBuf>, what: impl ToString) -> Self {
+    pub(crate) fn corrupt(path: impl Into<PathBuf>, what: impl fmt::Display) -> Self {
         Self::Corrupt {
             path: path.into(),
             what: what.to_string(),

@@ -1,0 +1,273 @@
+//! The kept deploys, in memory, and the chain of manifests that they stand on.
+//!
+//! Owns what the head says, and the newest id that was ever given. Every kept deploy has its
+//! snapshot here; snapshots share what is equal. A manifest whose deploy is not kept any more stays
+//! on the volume while a kept deploy's changeset stands on it; it is in the chain, but not listed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
+    sync::Arc,
+};
+
+use onsave_protocol::{DeployId, wire::v2::DeploySummary};
+
+use super::{
+    StoreError,
+    head::Head,
+    manifest_file::{Header, ManifestFile},
+    volume::{Volume, deploy_ids_in},
+};
+use crate::current::Snapshot;
+
+/// Longest chain of changesets that a kept deploy may stand on before it gets a full listing.
+///
+/// A start reads that many small files; and a full listing, which costs the size of the site, is
+/// written for one commit in so many.
+const LONGEST_CHAIN: usize = 64;
+
+/// One kept deploy.
+#[derive(Debug, Clone)]
+pub(super) struct Deploy {
+    /// What its manifest says first.
+    pub(super) header: Header,
+    /// Its files.
+    pub(super) snapshot: Arc<Snapshot>,
+}
+
+/// A kept deploy that cannot be read.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    /// The deploy.
+    pub(super) id: DeployId,
+    /// What is wrong with it.
+    pub(super) error: StoreError,
+}
+
+/// Every kept deploy.
+#[derive(Debug)]
+pub(super) struct History {
+    keep: NonZeroUsize,
+    head: Option<Head>,
+    deploys: BTreeMap<DeployId, Deploy>,
+    /// Every manifest on the volume, with the manifest that its lines need.
+    chain: BTreeMap<DeployId, Option<DeployId>>,
+    /// The greatest id that was given or seen.
+    newest_id: Option<DeployId>,
+}
+
+impl History {
+    /// Reads the head and the manifests; returns also the kept deploys that cannot be read, with why.
+    ///
+    /// # Errors
+    ///
+    /// When the head cannot be read.
+    pub(super) fn load(
+        volume: &Volume,
+        keep: NonZeroUsize,
+    ) -> Result<(Self, Vec<Unreadable>), StoreError> {
+        let on_volume = deploy_ids_in(&volume.manifests_path())?;
+        let mut history = Self {
+            keep,
+            head: Head::read(volume)?,
+            deploys: BTreeMap::new(),
+            newest_id: on_volume.iter().max().copied(),
+            chain: on_volume.into_iter().map(|id| (id, None)).collect(),
+        };
+        let Some(head) = history.head.clone() else {
+            history.refuse_lost_head(volume)?;
+            return Ok((history, Vec::new()));
+        };
+        history.newest_id = history.newest_id.max(head.deploys.iter().max().copied());
+        let mut unreadable = Vec::new();
+        let retained = history.retained(&head.deploys, head.current);
+        // Oldest first, so that each one is made from the one before and shares its files.
+        for id in retained.into_iter().rev() {
+            if let Err(error) = history.load_deploy(volume, id) {
+                // Out of the chain, so that it is not removed before somebody looked at it.
+                history.forget_manifest(id);
+                unreadable.push(Unreadable { id, error });
+            }
+        }
+        let kept = history.deploys.keys().rev().copied().collect();
+        history.head = Some(Head::new(head.current, kept));
+        Ok((history, unreadable))
+    }
+
+    /// Returns the current deploy; `None` before the first.
+    pub(super) fn current(&self) -> Option<&Deploy> {
+        self.deploys.get(&self.head.as_ref()?.current)
+    }
+
+    /// Returns the current deploy's id.
+    pub(super) fn current_id(&self) -> Option<DeployId> {
+        self.head.as_ref().map(|head| head.current)
+    }
+
+    /// Returns what the head file says.
+    pub(super) fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+
+    /// Returns a kept deploy.
+    pub(super) fn get(&self, id: DeployId) -> Option<&Deploy> {
+        self.deploys.get(&id)
+    }
+
+    /// Returns the kept deploys, newest first.
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = &Deploy> {
+        self.deploys.values().rev()
+    }
+
+    /// Returns what the list of deploys says, newest first.
+    pub(super) fn summaries(&self) -> Vec<DeploySummary> {
+        let current = self.current_id();
+        self.newest_first()
+            .map(|deploy| deploy.header.summary(current))
+            .collect()
+    }
+
+    /// Returns the newest kept deploy that is older than the current one.
+    pub(super) fn before_current(&self) -> Option<DeployId> {
+        let older = self.deploys.range(..self.current_id()?);
+        older.last().map(|(id, _)| *id)
+    }
+
+    /// Returns an id that is greater than every one before, also when the clock stepped back.
+    pub(super) fn next_id(&mut self, now_unix_ms: u64, random: u32) -> DeployId {
+        let id = DeployId::after(self.newest_id, now_unix_ms, random);
+        self.newest_id = Some(id);
+        id
+    }
+
+    /// Returns the newest deploy that was ever committed and is still kept.
+    pub(super) fn newest(&self) -> Option<DeployId> {
+        self.deploys.keys().next_back().copied()
+    }
+
+    /// Returns the head that makes `current`, new or kept, the current deploy.
+    pub(super) fn head_with(&self, current: DeployId) -> Head {
+        let mut deploys: BTreeSet<DeployId> = self.deploys.keys().copied().collect();
+        deploys.insert(current);
+        let deploys: Vec<DeployId> = deploys.into_iter().collect();
+        Head::new(current, self.retained(&deploys, current))
+    }
+
+    /// Adds a deploy whose manifest is on the volume; it is not current yet.
+    pub(super) fn add(&mut self, deploy: Deploy) {
+        let id = deploy.header.id;
+        self.chain.insert(id, deploy.header.needed_base());
+        self.deploys.insert(id, deploy);
+    }
+
+    /// Takes over a head that was written.
+    pub(super) fn take_head(&mut self, head: Head) {
+        self.deploys.retain(|id, _| head.deploys.contains(id));
+        self.head = Some(head);
+    }
+
+    /// Takes over that `id` has a full listing now.
+    pub(super) fn note_full_listing(&mut self, header: Header) {
+        self.chain.insert(header.id, None);
+        if let Some(deploy) = self.deploys.get_mut(&header.id) {
+            deploy.header = header;
+        }
+    }
+
+    /// Returns the manifests on the volume that no kept deploy stands on.
+    pub(super) fn unneeded_manifests(&self) -> Vec<DeployId> {
+        let mut needed = BTreeSet::new();
+        for id in self.deploys.keys() {
+            let mut next = Some(*id);
+            while let Some(id) = next {
+                // What one walk met, an earlier one followed to its end.
+                next = needed.insert(id).then(|| self.needed_base(id)).flatten();
+            }
+        }
+        let unneeded = self.chain.keys().filter(|id| !needed.contains(id));
+        unneeded.copied().collect()
+    }
+
+    /// Takes over that the manifest of `id` is gone.
+    pub(super) fn forget_manifest(&mut self, id: DeployId) {
+        self.chain.remove(&id);
+    }
+
+    /// Returns a kept deploy that stands on too long a chain, newest first.
+    pub(super) fn needs_full_listing(&self) -> Option<DeployId> {
+        let mut kept = self.deploys.keys().rev();
+        kept.find(|id| self.chain_length(**id) >= LONGEST_CHAIN)
+            .copied()
+    }
+
+    /// Returns whether `id` is the current deploy or one that it was made from, however indirectly.
+    pub(super) fn leads_to_current(&self, id: DeployId) -> bool {
+        let mut next = self.current_id();
+        while let Some(step) = next.filter(|step| *step > id) {
+            next = self.get(step).and_then(|deploy| deploy.header.base);
+        }
+        next == Some(id)
+    }
+
+    fn needed_base(&self, id: DeployId) -> Option<DeployId> {
+        self.chain.get(&id).copied().flatten()
+    }
+
+    fn chain_length(&self, id: DeployId) -> usize {
+        std::iter::successors(self.needed_base(id), |id| self.needed_base(*id)).count()
+    }
+
+    /// Returns those of `deploys` that are kept when `current` is current, newest first.
+    fn retained(&self, deploys: &[DeployId], current: DeployId) -> Vec<DeployId> {
+        let mut newest_first = deploys.to_vec();
+        newest_first.sort_unstable_by(|a, b| b.cmp(a));
+        let keep = self.keep.get();
+        let mut place = 0;
+        newest_first.retain(|id| {
+            place += 1;
+            place <= keep || *id == current
+        });
+        newest_first
+    }
+
+    /// Reads the manifests from the last that stands on none up to `id`, and adds `id`.
+    fn load_deploy(&mut self, volume: &Volume, id: DeployId) -> Result<(), StoreError> {
+        let mut pending = Vec::new();
+        let mut next = Some(id);
+        let mut snapshot = Arc::new(Snapshot::default());
+        while let Some(id) = next {
+            if let Some(deploy) = self.deploys.get(&id) {
+                snapshot = Arc::clone(&deploy.snapshot);
+                break;
+            }
+            // Ends: a base is always less than what stands on it.
+            let file = ManifestFile::read(volume, id)?;
+            next = file.header.needed_base();
+            pending.push(file);
+        }
+        for file in pending.into_iter().rev() {
+            let header = file.header.clone();
+            let made = file.snapshot(&snapshot);
+            let path = volume.manifest_path(header.id);
+            snapshot = Arc::new(made.map_err(|what| StoreError::corrupt(path, what))?);
+            self.chain.insert(header.id, header.needed_base());
+            if header.id == id {
+                let snapshot = Arc::clone(&snapshot);
+                self.deploys.insert(id, Deploy { header, snapshot });
+            }
+        }
+        Ok(())
+    }
+
+    /// Without a head, there may be what a first commit left that never came to its end; but not
+    /// deploys, for they would be taken for leftovers and removed.
+    fn refuse_lost_head(&self, volume: &Volume) -> Result<(), StoreError> {
+        for id in self.chain.keys() {
+            if ManifestFile::read(volume, *id).is_ok_and(|file| file.header.base.is_some()) {
+                let what = format!("it is missing, but there are deploys such as {id}");
+                return Err(StoreError::corrupt(volume.head_path(), what));
+            }
+        }
+        Ok(())
+    }
+}

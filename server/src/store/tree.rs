@@ -1,0 +1,337 @@
+//! One tree: a deploy as plain files, each a hard link to its object.
+//!
+//! Makes, changes, compares and removes trees; knows nothing of which deploy is current. A tree is
+//! only ever changed while it stands in `staging/`. Paths are taken relative to an open folder,
+//! since a site path may be as long as the system takes for a whole path, and no folder of it stays
+//! open while another is worked on, since it may be deeper than a process may have files open.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use onsave_protocol::{FileEntry, Sha256Digest, SitePath, digest::Hasher};
+use rustix::{
+    fs::{AtFlags, Dir, FileType, Mode, OFlags},
+    io::Errno,
+};
+
+use super::{StoreError, volume::Volume};
+use crate::current::{Changes, Snapshot};
+
+/// Makes one hard link: the object's name below `objects/`, the folder and the name there.
+///
+/// A parameter, because what a file system does at its limit of links cannot be had on every one.
+pub(super) type LinkStep = fn(&File, &str, &OwnedFd, &str) -> rustix::io::Result<()>;
+
+/// The step that asks the system.
+pub(super) fn link(
+    objects: &File,
+    object: &str,
+    folder: &OwnedFd,
+    name: &str,
+) -> rustix::io::Result<()> {
+    rustix::fs::linkat(objects, object, folder, name, AtFlags::empty())
+}
+
+/// A tree in `staging/` that is being changed.
+pub(super) struct TreeEditor<'a> {
+    volume: &'a Volume,
+    link: LinkStep,
+    path: &'a Path,
+    root: OwnedFd,
+    /// The folder that was used last: the next path most often lies in it as well.
+    open: Option<(String, OwnedFd)>,
+}
+
+impl<'a> TreeEditor<'a> {
+    /// Opens the tree at `path`.
+    pub(super) fn open(
+        volume: &'a Volume,
+        path: &'a Path,
+        link: LinkStep,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            volume,
+            link,
+            path,
+            root: open_root(path)?,
+            open: None,
+        })
+    }
+
+    /// Makes the tree of `snapshot` in an empty folder.
+    pub(super) fn fill(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        snapshot
+            .iter()
+            .try_for_each(|(path, entry)| self.add(path, entry))
+    }
+
+    /// Makes `changes`; folders that become empty go.
+    pub(super) fn apply(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        // Removals first: a file may become a folder, and the other way round.
+        for path in &changes.removed {
+            self.remove_file(path)?;
+            self.remove_empty_folders(path)?;
+        }
+        for (path, entry) in &changes.changed {
+            self.remove_file(path)?;
+            self.add(path, entry)?;
+        }
+        for (path, entry) in &changes.added {
+            self.add(path, entry)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, path: &SitePath, entry: &FileEntry) -> Result<(), StoreError> {
+        let (link, objects) = (self.link, self.volume.objects());
+        let object = Volume::object_name(&entry.digest);
+        let name = path.file_name();
+        let folder = self.folder(path)?;
+        let made = match link(objects, &object, folder, name) {
+            // As many links as one file may have (65,000 on ext4).
+            Err(Errno::MLINK) => copy(objects, &object, folder, name),
+            made => made.map_err(io::Error::from),
+        };
+        made.map_err(StoreError::io("link", self.path.join(path.as_str())))
+    }
+
+    fn remove_file(&mut self, path: &SitePath) -> Result<(), StoreError> {
+        let name = path.file_name();
+        let folder = self.folder(path)?;
+        rustix::fs::unlinkat(folder, name, AtFlags::empty())
+            .map_err(StoreError::io("remove", self.path.join(path.as_str())))
+    }
+
+    fn remove_empty_folders(&mut self, path: &SitePath) -> Result<(), StoreError> {
+        let folders: Vec<&str> = path.folders().collect();
+        for folder in folders.into_iter().rev() {
+            match rustix::fs::unlinkat(&self.root, folder, AtFlags::REMOVEDIR) {
+                Ok(()) => self.open = None,
+                Err(Errno::NOTEMPTY | Errno::EXIST) => return Ok(()),
+                Err(error) => {
+                    return Err(StoreError::io("remove", self.path.join(folder))(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the folder that `path` lies in, made when it is not there.
+    fn folder(&mut self, path: &SitePath) -> Result<&OwnedFd, StoreError> {
+        let name = path.folders().last().unwrap_or(".");
+        let open = match self.open.take() {
+            Some(open) if open.0 == name => open,
+            _ => (name.to_owned(), self.open_folder(path, name)?),
+        };
+        Ok(&self.open.insert(open).1)
+    }
+
+    fn open_folder(&self, path: &SitePath, name: &str) -> Result<OwnedFd, StoreError> {
+        match open_in(&self.root, name) {
+            Err(Errno::NOENT) => {}
+            opened => return opened.map_err(StoreError::io("open", self.path.join(name))),
+        }
+        for folder in path.folders() {
+            match rustix::fs::mkdirat(&self.root, folder, Mode::from_raw_mode(0o777)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => {
+                    return Err(StoreError::io("create", self.path.join(folder))(error));
+                }
+            }
+        }
+        open_in(&self.root, name).map_err(StoreError::io("open", self.path.join(name)))
+    }
+}
+
+/// How a tree differs from its deploy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum TreeFault {
+    /// Something stands in the tree that the deploy does not have.
+    Extra(String),
+    /// A file is not the deploy's: other bytes, or no plain file.
+    Differs(String),
+    /// So many files of the deploy are not in the tree.
+    Missing(usize),
+}
+
+/// Returns how the tree at `path` differs from `snapshot`.
+///
+/// A file that is the same inode as its object is taken for it; any other is hashed.
+pub(super) fn compare(
+    volume: &Volume,
+    path: &Path,
+    snapshot: &Snapshot,
+) -> Result<Vec<TreeFault>, StoreError> {
+    let mut faults = Vec::new();
+    let mut files = 0;
+    walk(path, |entry| {
+        let expected = snapshot.get(&entry.path);
+        match (entry.kind, expected) {
+            (FileType::Directory, _) if snapshot.has_folder(&entry.path) => {}
+            (FileType::RegularFile, Some(expected)) => {
+                files += 1;
+                if !is_file(volume, entry, &expected.digest)? {
+                    faults.push(TreeFault::Differs(entry.path.clone()));
+                }
+            }
+            (_, None) => faults.push(TreeFault::Extra(entry.path.clone())),
+            (_, Some(_)) => {
+                files += 1;
+                faults.push(TreeFault::Differs(entry.path.clone()));
+            }
+        }
+        Ok(())
+    })?;
+    if files < snapshot.len() {
+        faults.push(TreeFault::Missing(snapshot.len() - files));
+    }
+    Ok(faults)
+}
+
+/// Removes the tree, folder or file at `path`.
+pub(super) fn discard(path: &Path) -> Result<(), StoreError> {
+    if !path.symlink_metadata().is_ok_and(|stat| stat.is_dir()) {
+        return std::fs::remove_file(path).map_err(StoreError::io("remove", path));
+    }
+    let root = open_root(path)?;
+    let mut folders: Vec<String> = Vec::new();
+    walk(path, |entry| match entry.kind {
+        FileType::Directory => {
+            folders.push(entry.path.clone());
+            Ok(())
+        }
+        _ => rustix::fs::unlinkat(entry.folder, entry.name, AtFlags::empty())
+            .map_err(StoreError::io("remove", path.join(&entry.path))),
+    })?;
+    // A folder is met before those in it.
+    for folder in folders.iter().rev() {
+        rustix::fs::unlinkat(&root, folder.as_str(), AtFlags::REMOVEDIR)
+            .map_err(StoreError::io("remove", path.join(folder)))?;
+    }
+    std::fs::remove_dir(path).map_err(StoreError::io("remove", path))
+}
+
+/// Something that [`walk`] met.
+struct Met<'a> {
+    /// Relative to the tree.
+    path: String,
+    name: &'a std::ffi::CStr,
+    folder: &'a OwnedFd,
+    kind: FileType,
+}
+
+fn walk(
+    path: &Path,
+    mut meet: impl FnMut(&Met<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let root = open_root(path)?;
+    let mut pending = vec![String::new()];
+    while let Some(folder_path) = pending.pop() {
+        let at = || path.join(&folder_path);
+        let shown = if folder_path.is_empty() {
+            "."
+        } else {
+            &folder_path
+        };
+        let folder = open_in(&root, shown).map_err(StoreError::io("open", at()))?;
+        let list = Dir::read_from(&folder).map_err(StoreError::io("list", at()))?;
+        for entry in list {
+            let entry = entry.map_err(StoreError::io("list", at()))?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            // A name that is no text is in no deploy; shown roughly, it matches none.
+            let text = name.to_string_lossy();
+            let path = match folder_path.as_str() {
+                "" => text.into_owned(),
+                folder => format!("{folder}/{text}"),
+            };
+            let kind = kind_of(&folder, &entry).map_err(StoreError::io("inspect", at()))?;
+            let folder = &folder;
+            meet(&Met {
+                path: path.clone(),
+                name,
+                folder,
+                kind,
+            })?;
+            if kind == FileType::Directory {
+                pending.push(path);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Some file systems do not tell the type with the name.
+fn kind_of(folder: &OwnedFd, entry: &rustix::fs::DirEntry) -> rustix::io::Result<FileType> {
+    match entry.file_type() {
+        FileType::Unknown => {
+            let stat = rustix::fs::statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+            Ok(FileType::from_raw_mode(stat.st_mode))
+        }
+        kind => Ok(kind),
+    }
+}
+
+fn is_file(volume: &Volume, met: &Met<'_>, digest: &Sha256Digest) -> Result<bool, StoreError> {
+    let object = Volume::object_name(digest);
+    let stat = rustix::fs::statat(met.folder, met.name, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(StoreError::io("inspect", PathBuf::from(&met.path)))?;
+    let same = match rustix::fs::statat(volume.objects(), object.as_str(), AtFlags::empty()) {
+        Ok(object) => (object.st_dev, object.st_ino) == (stat.st_dev, stat.st_ino),
+        Err(Errno::NOENT) => false,
+        Err(error) => return Err(StoreError::io("inspect", volume.object_path(digest))(error)),
+    };
+    if same {
+        return Ok(true);
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(met.folder, met.name, flags, Mode::empty())
+        .map_err(io::Error::from)
+        .and_then(|file| hash(&mut File::from(file)))
+        .map(|actual| actual == *digest)
+        .map_err(StoreError::io("read", PathBuf::from(&met.path)))
+}
+
+/// Returns the digest of everything that `file` holds.
+pub(super) fn hash(file: &mut File) -> io::Result<Sha256Digest> {
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        match io::Read::read(file, &mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}
+
+fn copy(objects: &File, object: &str, folder: &OwnedFd, name: &str) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let mut from = File::from(rustix::fs::openat(objects, object, flags, Mode::empty())?);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let mut to = File::from(rustix::fs::openat(
+        folder,
+        name,
+        flags,
+        Mode::from_raw_mode(0o444),
+    )?);
+    io::copy(&mut from, &mut to).map(|_| ())
+}
+
+fn open_root(path: &Path) -> Result<OwnedFd, StoreError> {
+    rustix::fs::open(path, FOLDER, Mode::empty()).map_err(StoreError::io("open", path))
+}
+
+fn open_in(root: &OwnedFd, folder: &str) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat(root, folder, FOLDER, Mode::empty())
+}
+
+const FOLDER: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);

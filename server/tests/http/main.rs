@@ -1,0 +1,12 @@
+//! The server over real sockets: every route, every refusal, every limit, and the way out.
+//!
+//! Requests are written byte by byte, so that what no proper client would send can be sent too.
+
+mod attacks;
+mod authentication;
+mod connections;
+mod harness;
+mod limits;
+mod site;
+mod v1;
+mod v2;

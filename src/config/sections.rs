@@ -1,0 +1,242 @@
+//! What each key may hold, section by section, and the rules between keys.
+//!
+//! Of the disk, only the file of a running server's secret is read. A key has its range here and
+//! its default in [`keys`]; both meet in a test.
+
+use std::{
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
+
+use onsave_protocol::{Secret, limits};
+
+use super::{
+    Config, LocalTarget, LogConfig, LogFormat, PollMode, PublishConfig, Setting, Source,
+    TargetConfig, UrlTarget, WatchConfig, app_name,
+    fault::Fault,
+    keys,
+    raw::{Reading, SettingValue},
+    secret, url,
+};
+use crate::{surroundings::Surroundings, telemetry};
+
+/// Every section is read before any is missed, so that all faults are found.
+pub(super) fn read_config(
+    reading: &mut Reading<'_>,
+    surroundings: &Surroundings,
+) -> Option<Config> {
+    let app = reading.text(&keys::APP, app_name::checked);
+    let dir = reading.path(&keys::DIR);
+    let target = read_target(reading, surroundings);
+    let watch = read_watch(reading);
+    let publish = read_publish(reading);
+    let log = read_log(reading);
+    if let (Some(TargetConfig::Local(local)), Some(dir)) = (&target, &dir) {
+        keep_apart(reading, dir, &local.volume);
+    }
+    Some(Config {
+        app: app?,
+        root: reading.bases.root.to_owned(),
+        dir: dir?,
+        target: target?,
+        watch: watch?,
+        publish: publish?,
+        log: log?,
+    })
+}
+
+#[derive(Clone, Copy)]
+enum TargetKind {
+    Local,
+    Url,
+}
+
+fn read_target(reading: &mut Reading<'_>, surroundings: &Surroundings) -> Option<TargetConfig> {
+    let kinds = [("local", TargetKind::Local), ("url", TargetKind::Url)];
+    let kind = reading.choice(&keys::TARGET_KIND, &kinds);
+    let url = reading.text(&keys::TARGET_URL, url::of_server);
+    let secret_file = reading.path(&keys::TARGET_SECRET_FILE);
+    let secret = match kind {
+        Some(TargetKind::Url) => read_secret(reading, surroundings, secret_file),
+        Some(TargetKind::Local) | None => None,
+    };
+    let local = read_local(reading);
+    match kind? {
+        TargetKind::Local => local.map(TargetConfig::Local),
+        TargetKind::Url => {
+            if reading.merged.get(&keys::TARGET_URL).is_none() {
+                let problem = "is needed where target.kind is \"url\"; for example \
+                               \"https://example.org\"";
+                reading.contradiction(&keys::TARGET_URL, problem.to_owned());
+            }
+            let (secret, secret_source) = secret?;
+            Some(TargetConfig::Url(UrlTarget {
+                url: url?,
+                secret,
+                secret_source,
+            }))
+        }
+    }
+}
+
+/// The variable wins over the file, as every variable does.
+fn read_secret(
+    reading: &mut Reading<'_>,
+    surroundings: &Surroundings,
+    file: Option<PathBuf>,
+) -> Option<(Secret, Source)> {
+    let (result, source) = if let Some(value) = surroundings.variable(keys::SECRET_VARIABLE) {
+        let source = Source::Variable(keys::SECRET_VARIABLE.to_owned());
+        (secret::from_variable(value), source)
+    } else if let Some(path) = file {
+        let found = secret::from_file(&path).map(|found| {
+            reading.warnings.extend(found.warning);
+            found.secret
+        });
+        (found, Source::File(path.display().to_string()))
+    } else {
+        if reading.merged.get(&keys::TARGET_SECRET_FILE).is_none() {
+            let problem = "a running server needs its secret: set ONSAVE_SYNC_SECRET, or name a \
+                           file that holds it";
+            reading.contradiction(&keys::TARGET_SECRET_FILE, problem.to_owned());
+        }
+        return None;
+    };
+    match result {
+        Ok(secret) => {
+            reading.settings.push(Setting {
+                key: "secret",
+                value: SettingValue::Text("****".to_owned()),
+                source: source.clone(),
+            });
+            Some((secret, source))
+        }
+        Err(problem) => {
+            reading.faults.push(Fault {
+                key: Some("secret".to_owned()),
+                value: None,
+                source,
+                problem,
+            });
+            None
+        }
+    }
+}
+
+fn read_local(reading: &mut Reading<'_>) -> Option<LocalTarget> {
+    let address = reading.text(&keys::LOCAL_ADDRESS, |text| {
+        let allowed = |_| "must be an IP address and a port, such as \"127.0.0.1:8080\"".to_owned();
+        text.parse::<SocketAddr>().map_err(allowed)
+    });
+    let volume = reading.path(&keys::LOCAL_VOLUME);
+    // Each kept deploy is a whole tree of links; a thousand are more than anybody looks through.
+    let keep_deploys = reading.whole(&keys::LOCAL_KEEP_DEPLOYS, 1..=1_000);
+    Some(LocalTarget {
+        address: address?,
+        volume: volume?,
+        keep_deploys: NonZeroUsize::new(usize::try_from(keep_deploys?).ok()?)?,
+    })
+}
+
+fn read_watch(reading: &mut Reading<'_>) -> Option<WatchConfig> {
+    let polls = [
+        ("auto", PollMode::Auto),
+        ("always", PollMode::Always),
+        ("never", PollMode::Never),
+    ];
+    // The upper bounds are an hour or a day: longer is not watching, it is a typing error.
+    let quiet = reading.whole(&keys::WATCH_QUIET_MS, 1..=60_000);
+    let max_wait = reading.whole(&keys::WATCH_MAX_WAIT_MS, 1..=3_600_000);
+    let poll = reading.choice(&keys::WATCH_POLL, &polls);
+    let poll_interval = reading.whole(&keys::WATCH_POLL_INTERVAL_MS, 10..=3_600_000);
+    let reconcile = reading.whole(&keys::WATCH_RECONCILE_S, 1..=86_400);
+    if let (Some(quiet), Some(max_wait)) = (quiet, max_wait)
+        && max_wait < quiet
+    {
+        let problem = format!("must be at least watch.quiet_ms, which is {quiet}");
+        reading.contradiction(&keys::WATCH_MAX_WAIT_MS, problem);
+    }
+    Some(WatchConfig {
+        quiet: Duration::from_millis(quiet?),
+        max_wait: Duration::from_millis(max_wait?),
+        poll: poll?,
+        poll_interval: Duration::from_millis(poll_interval?),
+        reconcile_interval: Duration::from_secs(reconcile?),
+    })
+}
+
+fn read_publish(reading: &mut Reading<'_>) -> Option<PublishConfig> {
+    let strict = reading.switch(&keys::PUBLISH_STRICT);
+    let percent = reading.whole(&keys::PUBLISH_MAX_REMOVAL_PERCENT, 0..=100);
+    let published_by = reading.text(&keys::PUBLISH_BY, publisher);
+    let verify_live = reading.switch(&keys::PUBLISH_VERIFY_LIVE);
+    let public_url = reading.text(&keys::PUBLISH_PUBLIC_URL, url::of_site);
+    Some(PublishConfig {
+        strict: strict?,
+        max_removal_percent: u8::try_from(percent?).ok()?,
+        published_by: published_by?,
+        verify_live: verify_live?,
+        public_url,
+    })
+}
+
+fn read_log(reading: &mut Reading<'_>) -> Option<LogConfig> {
+    let formats = [("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
+    let format = reading.choice(&keys::LOG_FORMAT, &formats);
+    let filter = reading.text(&keys::LOG_FILTER, |text| {
+        let allowed = |_| "must be a level or a filter such as \"info,onsave=debug\"".to_owned();
+        telemetry::check_filter(text).map_err(allowed)?;
+        Ok(text.to_owned())
+    });
+    Some(LogConfig {
+        format: format?,
+        filter: filter?,
+    })
+}
+
+fn publisher(text: &str) -> Result<String, String> {
+    let most = limits::MAX_NOTE_BYTES;
+    let fits = (1..=most).contains(&text.len()) && !text.chars().any(char::is_control);
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("must be one line of 1 to {most} bytes"))
+    }
+}
+
+/// A volume that is published into itself grows until the disk is full.
+fn keep_apart(reading: &mut Reading<'_>, dir: &Path, volume: &Path) {
+    let (dir, volume) = (lexical(dir), lexical(volume));
+    if dir.starts_with(&volume) {
+        let problem = format!("must not lie in local.volume, {}", volume.display());
+        reading.contradiction(&keys::DIR, problem);
+    } else if let Ok(inner) = volume.strip_prefix(&dir)
+        // Hidden files are never published.
+        && !inner.components().any(is_hidden)
+    {
+        let problem = format!(
+            "must not lie in the site folder, {}, or it would be published itself",
+            dir.display()
+        );
+        reading.contradiction(&keys::LOCAL_VOLUME, problem);
+    }
+}
+
+fn is_hidden(component: Component<'_>) -> bool {
+    let name = component.as_os_str();
+    name.as_encoded_bytes().starts_with(b".") && name != ".well-known"
+}
+
+/// Resolves `..` by the names alone: the folders need not be there yet.
+fn lexical(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut path, part| {
+        if part == Component::ParentDir {
+            path.pop();
+        } else {
+            path.push(part);
+        }
+        path
+    })
+}

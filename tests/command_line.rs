@@ -1,0 +1,217 @@
+//! The real `onsave`, run as a user runs it: exit codes, streams, and no secret in any of them.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where what it needs is missing"
+)]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// A home, and a site's folder in it.
+struct Home {
+    folder: TempDir,
+}
+
+impl Home {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        fs::create_dir(folder.path().join("my site")).unwrap();
+        Self { folder }
+    }
+
+    fn site(&self) -> std::path::PathBuf {
+        self.folder.path().join("my site")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_onsave"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("USER", "ann")
+            .current_dir(self.site())
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+#[test]
+fn init_then_check() {
+    let home = Home::new();
+    let output = home.run(&["init"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let file = home.site().join("onsave.toml");
+    let written = fs::read_to_string(&file).unwrap();
+    assert!(written.contains("\napp = \"my-site\"\n"));
+
+    let again = home.run(&["init"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).starts_with("error: ") && stderr(&again).contains("\nhint: "));
+    assert_eq!(fs::read_to_string(&file).unwrap(), written);
+
+    let output = home.run(&["check", "--dir", "out"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "");
+    let told = stdout(&output);
+    for (key, value, source) in [
+        ("app ", "my-site", "onsave.toml:10"),
+        ("dir ", "/my site/out", "flag --dir"),
+        ("watch.quiet_ms ", "25", "default"),
+        ("publish.by ", "ann@", "default"),
+        ("state ", "/.local/state/onsave/my-site-", ""),
+    ] {
+        let line = told.lines().find(|line| line.starts_with(key)).unwrap();
+        assert!(line.contains(value) && line.ends_with(source), "{line}");
+    }
+    assert!(
+        !home.folder.path().join(".local").exists(),
+        "check makes nothing"
+    );
+}
+
+#[test]
+fn faults_end_with_their_code() {
+    let home = Home::new();
+    fs::write(home.site().join("onsave.toml"), "[watch]\nquite_ms = 25\n").unwrap();
+    for command in ["check", "publish", "deploys", "rollback", "watch"] {
+        let output = home
+            .command(&[command])
+            .env("ONSAVE_LOG_FORMAT", "xml")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(3), "{command}");
+        assert_eq!(stdout(&output), "");
+        let told = stderr(&output);
+        assert!(
+            told.starts_with("error: the configuration has 2 faults\n"),
+            "{told}"
+        );
+        assert!(
+            told.contains("onsave.toml:2): unknown key; the nearest known one is watch.quiet_ms")
+        );
+        assert!(told.contains("log.format = \"xml\" (variable ONSAVE_LOG_FORMAT): must be"));
+    }
+    let output = home.run(&["check", "--json"]);
+    assert_eq!(output.status.code(), Some(3));
+    let told: serde_json::Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert_eq!(told["faults"][0]["key"], "watch.quite_ms");
+    assert_eq!(told["faults"][0]["value"], serde_json::Value::Null);
+}
+
+#[test]
+fn what_is_not_understood_ends_with_its_code() {
+    let home = Home::new();
+    for arguments in [&["wach"][..], &["rollback", "yesterday"], &["--frobnicate"]] {
+        assert_eq!(home.run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_filter_that_is_none_is_a_fault() {
+    let home = Home::new();
+    let output = home
+        .command(&["deploys"])
+        .env("RUST_LOG", "onsave=loud")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).starts_with("error: RUST_LOG is not a log filter\ncaused by: "));
+}
+
+#[test]
+fn no_secret_is_ever_printed() {
+    let home = Home::new();
+    let secret = "correct-horse-battery-staple";
+    let file = home.site().join("secret");
+    fs::write(&file, secret).unwrap();
+    let with = |path: &Path, mode: u32| {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for mode in [0o600, 0o640, 0o644] {
+        with(&file, mode);
+        for arguments in [
+            &["check"][..],
+            &["check", "--json"],
+            &["check", "-vv", "--target", "x"],
+        ] {
+            let mut command = home.command(arguments);
+            command
+                .env("RUST_LOG", "trace")
+                .env("ONSAVE_TARGET_URL", "http://localhost");
+            let by_file = command
+                .env("ONSAVE_TARGET_SECRET_FILE", "secret")
+                .output()
+                .unwrap();
+            let by_variable = command.env("ONSAVE_SYNC_SECRET", secret).output().unwrap();
+            for output in [by_file, by_variable] {
+                let told = format!("{}{}", stdout(&output), stderr(&output));
+                assert!(!told.contains(secret), "{arguments:?} {mode:o}: {told}");
+                assert_eq!(
+                    output.status.success(),
+                    stdout(&output).contains("****"),
+                    "{told}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn json_tells_what_the_table_tells() {
+    let home = Home::new();
+    let output = home
+        .command(&["check", "--json"])
+        .env("ONSAVE_PUBLISH_STRICT", "true")
+        .output()
+        .unwrap();
+    let told: serde_json::Value = serde_json::from_str(stdout(&output)).unwrap();
+    assert_eq!(told["file"], serde_json::Value::Null);
+    let settings = told["settings"].as_array().unwrap();
+    let find = |key: &str| {
+        settings
+            .iter()
+            .find(|setting| setting["key"] == key)
+            .unwrap()
+    };
+    assert_eq!(find("publish.strict")["value"], true);
+    assert_eq!(
+        find("publish.strict")["source"],
+        "variable ONSAVE_PUBLISH_STRICT"
+    );
+    assert_eq!(find("watch.quiet_ms")["value"], 25);
+    assert_eq!(find("target.url")["value"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let home = Home::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = home
+        .command(&["completions", "bash"])
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "");
+}
