@@ -97,13 +97,13 @@ impl Run {
         let kind = self.dice.below(8);
         self.log.push(format!("{kind} {path} {text}"));
         match kind {
-            0..4 => {
+            0 | 1 => {
                 self.make_way_for(&path);
-                if kind % 2 == 0 {
-                    self.world.site.save(&path, &text);
-                } else {
-                    self.world.site.write(&path, &text);
-                }
+                self.world.site.save(&path, &text);
+            }
+            2 | 3 => {
+                self.make_way_for(&path);
+                self.world.site.write(&path, &text);
             }
             4 if place.is_file() => self.world.site.remove(&path),
             5 if place.is_dir() => self.world.site.remove_folder(&path),
