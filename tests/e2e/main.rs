@@ -10,6 +10,7 @@ mod local_target;
 mod missed_events;
 mod one_exchange;
 mod proof;
+mod random_edits;
 mod restarts;
 mod rollback;
 mod saves;
