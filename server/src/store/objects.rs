@@ -6,7 +6,7 @@
 //! after a power cut, which can only lose objects that no deploy names. The names themselves are made
 //! durable together, right before the head that needs them ([`Objects::sync_names`]).
 //!
-//! An object that no deploy names is removed by [`Objects::sweep`] when nobody claimed it for a
+//! An object that no deploy names is removed by a [`Sweep`] when nobody claimed it for a
 //! while. A claim moves the object's ctime; claims and removals exclude each other, and a claim made
 //! while a sweep runs protects the object from that sweep whatever the clock says.
 
