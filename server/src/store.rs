@@ -340,103 +340,6 @@ impl Store {
         })
     }
 
-    /// Begins a deploy of the first generation on the current one, and returns its id.
-    ///
-    /// It is in memory only, and not among [`Store::deploys`]. At most 16 are open; one that nobody
-    /// touched for an hour makes room.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::TooManyStaged`].
-    pub fn begin(&self) -> Result<DeployId, StoreError> {
-        let inner = self.inner();
-        let now = inner.options.clock.unix_ms();
-        let mut staged = lock(&inner.staged);
-        staged.make_room(now)?;
-        let id = inner.next_id()?;
-        staged.open(id, inner.current.load().deploy_id(), now);
-        Ok(id)
-    }
-
-    /// Puts a file into a deploy that was begun; its bytes were staged before.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::NoSuchDeploy`], [`StoreError::MissingBlobs`], [`StoreError::TooManyFiles`].
-    pub fn staged_put(
-        &self,
-        id: DeployId,
-        path: SitePath,
-        entry: FileEntry,
-    ) -> Result<(), StoreError> {
-        let inner = self.inner();
-        // Held over the claim, so that a sweep finds the blob claimed or named.
-        let mut open = lock(&inner.staged);
-        let staged = open.get(id, inner.options.clock.unix_ms())?;
-        let (files, limit) = (staged.changeset.len() + 1, inner.options.max_files);
-        if files > limit {
-            return Err(StoreError::TooManyFiles { files, limit });
-        }
-        inner.objects.claim_all([&entry])?;
-        staged.put(path, entry);
-        Ok(())
-    }
-
-    /// Removes a file from a deploy that was begun, also when it is absent.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::NoSuchDeploy`], [`StoreError::TooManyFiles`].
-    pub fn staged_remove(&self, id: DeployId, path: SitePath) -> Result<(), StoreError> {
-        let inner = self.inner();
-        let mut open = lock(&inner.staged);
-        let staged = open.get(id, inner.options.clock.unix_ms())?;
-        let (files, limit) = (staged.changeset.len() + 1, inner.options.max_files);
-        if files > limit {
-            return Err(StoreError::TooManyFiles { files, limit });
-        }
-        staged.remove(path);
-        Ok(())
-    }
-
-    /// Makes a deploy that was begun current, under its id.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::NoSuchDeploy`]; [`StoreError::StagingConflict`] when current moved since, and
-    /// the deploy is dropped; otherwise as [`Store::commit`], and the deploy stays open.
-    pub fn staged_commit(&self, id: DeployId) -> Result<Committed, StoreError> {
-        let inner = self.inner();
-        let staged = lock(&inner.staged).take(id)?;
-        let base = staged.base;
-        let request = CommitRequest {
-            base,
-            changeset: staged.changeset.clone(),
-            note: DeployNote::default(),
-        };
-        match inner.signal.noting_full(inner.commit(request, Some(id))) {
-            Err(StoreError::BaseNotCurrent { current }) => Err(StoreError::StagingConflict {
-                deploy: id,
-                base,
-                current,
-            }),
-            Err(error) => {
-                lock(&inner.staged).put_back(id, staged);
-                Err(error)
-            }
-            committed => committed,
-        }
-    }
-
-    /// Drops a deploy that was begun.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::NoSuchDeploy`].
-    pub fn staged_abort(&self, id: DeployId) -> Result<(), StoreError> {
-        lock(&self.inner().staged).take(id).map(drop)
-    }
-
     /// Returns the size of the volume's file system, and what is free on it.
     ///
     /// # Errors
@@ -463,9 +366,9 @@ impl Store {
         self.inner().signal.wait_idle();
     }
 
-    /// Ends the background work, and makes durable what was staged.
+    /// Ends the background work, and keeps what was uploaded but not committed.
     ///
-    /// The current deploy's tree and the symlink are finished first; the rest is left for the next
+    /// Deploys are durable already. The current deploy's tree and the symlink are finished first; the rest is left for the next
     /// start. Commits work after it, but nothing cleans up behind them. Dropping the last handle
     /// closes as well.
     pub fn close(&self) {
@@ -494,11 +397,14 @@ impl Handle {
         if worker.join().is_err() {
             tracing::error!("the store's background worker panicked");
         }
-        let staged = self.inner.objects.promote_waiting();
-        if let Err(error) = staged.and_then(|()| self.inner.volume.sync_everything()) {
+        let objects = &self.inner.objects;
+        if let Err(error) = objects
+            .promote_waiting()
+            .and_then(|()| objects.sync_names())
+        {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
-                "failed to make the volume durable while closing it"
+                "failed to keep what was uploaded but not committed"
             );
         }
     }

@@ -1,9 +1,9 @@
 //! Making a deploy current: commit and rollback.
 //!
 //! The order is the store's promise, and stands in [`Inner::commit`] from top to bottom: everything is
-//! checked before anything is written; objects are durable before the manifest that names them, and
-//! the manifest before the head that names it; the head is durable before the snapshot is swapped and
-//! the caller is answered. A crash at any instant leaves the old head or the new one. Nothing here
+//! checked before anything is written; the objects and the manifest that names them are durable before
+//! the head that names it; the head is durable before the snapshot is swapped and the caller is
+//! answered. A crash at any instant leaves the old head or the new one. Nothing here
 //! costs more than what changed; what does, the background worker does later.
 
 use std::sync::Arc;
@@ -48,7 +48,9 @@ impl Inner {
             message: request.note.message,
             ..Header::new(id, &next, &changes)
         };
-        if let Err(error) = self.write_manifest(&header, &changes, &next) {
+        let written = self.write_manifest(&header, &changes, &next);
+        // After the manifest: the journal has the objects' names by then, and this costs little.
+        if let Err(error) = written.and_then(|()| self.objects.sync_names()) {
             remove_leftover(&self.volume.manifest_path(id));
             return Err(error);
         }
@@ -158,16 +160,25 @@ impl Inner {
 
     /// Takes back a commit whose head could not be written.
     fn undo(&self, id: DeployId) {
-        // The new head may have its name already and only not be durable. While it may, its
-        // manifest has to stay; a start removes one that no head names.
+        // While the head on the volume may name the deploy, its manifest has to stay; a start
+        // removes one that no head names.
         if self.restore_head() {
             remove_leftover(&self.volume.manifest_path(id));
         }
     }
 
+    /// Makes the head on the volume name what is served, and returns whether it does.
+    ///
+    /// A head that could not be made durable may have its name already.
     fn restore_head(&self) -> bool {
-        let history = lock(&self.history);
-        match Head::restore(history.head(), &self.volume) {
+        let served = lock(&self.history).head().cloned();
+        let on_volume = Head::read(&self.volume);
+        if on_volume
+            .is_ok_and(|head| head.map(|head| head.current) == self.current.load().deploy_id())
+        {
+            return true;
+        }
+        match Head::restore(served.as_ref(), &self.volume) {
             Ok(()) => true,
             Err(error) => {
                 tracing::error!(

@@ -4,8 +4,10 @@
 //! the background worker makes it. A tree in `deploys/` is never changed; it comes whole, by rename,
 //! and goes whole. The symlink names whole trees only.
 //!
-//! Trees are made from objects and manifests and can be made again, so nothing here is synced: after
-//! a power cut, a start compares each tree with its deploy before it is used.
+//! Trees are made from objects and manifests and can be made again, so nothing here is synced. A crash
+//! of the server cannot leave a symlink to an incomplete tree; a power cut could, on a file system
+//! that does not keep the order of renames as ext4, xfs and btrfs do. A start compares each tree with
+//! its deploy in the background, and makes anew what is not whole.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -196,11 +198,6 @@ impl Forest {
             volume: Arc::clone(&self.volume),
             link: self.link,
         }
-    }
-
-    #[cfg(test)]
-    pub(super) fn set_link_step(&mut self, link: LinkStep) {
-        self.link = link;
     }
 }
 

@@ -1,5 +1,8 @@
 //! The deploy store through its public interface, on a real file system.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod concurrency;
 mod model;
 mod recovery;
 mod refusals;
