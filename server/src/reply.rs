@@ -180,7 +180,7 @@ impl Refusal {
             Self::TooManyFailures { retry_after } => {
                 headers.insert(header::RETRY_AFTER, retry_after.as_secs().max(1).into());
             }
-            Self::Busy => {
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::MethodNotAllowed { allow } => {
@@ -199,7 +199,10 @@ impl Refusal {
         if status == StatusCode::INTERNAL_SERVER_ERROR || status == StatusCode::INSUFFICIENT_STORAGE
         {
             tracing::error!(http.status = status_code, ?code, "request failed: {cause}");
-        } else if status == StatusCode::UNAUTHORIZED || status == StatusCode::TOO_MANY_REQUESTS {
+        } else if let Self::TooManyFailures { .. } = self {
+            // The failures themselves are in the log; the rest could fill a disk with it.
+            tracing::debug!(http.status = status_code, ?code, "request refused: {cause}");
+        } else if let Self::Unauthorized(Unauthorized::InvalidSignature) = self {
             tracing::warn!(http.status = status_code, ?code, "request refused: {cause}");
         } else {
             tracing::info!(http.status = status_code, ?code, "request refused: {cause}");

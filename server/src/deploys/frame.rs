@@ -55,8 +55,7 @@ impl Endpoint {
         let done = self
             .blocking(move |store| {
                 let mut content = whole;
-                let header: H = split_header(&mut content, &limits)?
-                    .ok_or_else(|| Refusal::bad_request("the frame's header is cut off"))?;
+                let header: H = split_header(&mut content, &limits)?.ok_or_else(cut_off)?;
                 let mut reader = ContentReader::new(store.clone(), header.announced());
                 reader.push(&content)?;
                 reader.finish()?;
@@ -72,23 +71,17 @@ impl Endpoint {
         work: impl FnOnce(&Store, H) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<(T, Instant), Refusal> {
         let limit = self.frame_limit();
-        let mut start = BytesMut::new();
-        let (header, content): (H, Bytes) = loop {
-            let part = body.next(limit).await?;
-            let ended = part.is_none();
-            start.extend_from_slice(&part.unwrap_or_default());
-            if is_header_whole(&start, &self.limits)? {
-                let mut content = start.freeze();
-                if let Some(header) = split_header(&mut content, &self.limits)? {
-                    break (header, content);
-                }
-                return Err(Refusal::bad_request("the frame's header is cut off"));
-            }
-            if ended {
-                return Err(Refusal::bad_request("the frame's header is cut off"));
-            }
-        };
-        let reader = ContentReader::new(self.store.clone(), header.announced());
+        let start = self.collect_header(body, limit).await?;
+        let limits = self.limits.clone();
+        // A first changeset may name a million files: too much to parse between two requests.
+        let (header, reader, content) = self
+            .blocking(move |store| {
+                let mut content = start;
+                let header: H = split_header(&mut content, &limits)?.ok_or_else(cut_off)?;
+                let reader = ContentReader::new(store.clone(), header.announced());
+                Ok((header, reader, content))
+            })
+            .await?;
         let reader = self.pump(body, limit, (reader, content)).await?;
         let arrived = Instant::now();
         let done = self
@@ -98,6 +91,16 @@ impl Endpoint {
             })
             .await?;
         Ok((done, arrived))
+    }
+
+    /// Returns the start of the body, with the whole header and perhaps some content.
+    async fn collect_header(&self, body: &mut RequestBody, limit: u64) -> Result<Bytes, Refusal> {
+        let mut start = BytesMut::new();
+        while !is_header_whole(&start, &self.limits)? {
+            let part = body.next(limit).await?.ok_or_else(cut_off)?;
+            start.extend_from_slice(&part);
+        }
+        Ok(start.freeze())
     }
 
     /// Pushes the rest of the body, after the `first` bytes of it, into `reader`.
@@ -201,6 +204,10 @@ fn check_content(announced: &[Announced], limits: &Limits) -> Result<(), Refusal
         });
     }
     Ok(())
+}
+
+fn cut_off() -> Refusal {
+    Refusal::bad_request("the frame's header is cut off")
 }
 
 fn refuse(error: &FrameError) -> Refusal {
