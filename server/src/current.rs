@@ -182,3 +182,104 @@ impl Snapshot {
             .map(|(path, _)| path)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use onsave_protocol::{Manifest, Sha256Digest};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id() -> DeployId {
+        DeployId::after(None, 1, 1)
+    }
+
+    fn entry(content: u8) -> FileEntry {
+        FileEntry {
+            digest: Sha256Digest::of(&[content]),
+            size: u64::from(content),
+        }
+    }
+
+    fn path() -> impl Strategy<Value = SitePath> {
+        "[ab](/[ab0-]){0,2}".prop_map(|text| SitePath::parse(&text).unwrap())
+    }
+
+    fn changesets() -> impl Strategy<Value = Vec<Changeset>> {
+        let puts = prop::collection::btree_map(path(), (0_u8..4).prop_map(entry), 0..6);
+        let removes = prop::collection::btree_set(path(), 0..4);
+        let changeset = (puts, removes).prop_map(|(puts, removes)| Changeset { puts, removes });
+        prop::collection::vec(changeset, 1..8)
+    }
+
+    fn manifest(snapshot: &Snapshot) -> Manifest {
+        let files = snapshot.iter().map(|(path, entry)| (path.clone(), *entry));
+        files.collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_snapshot_follows_the_manifest(changesets in changesets()) {
+            let mut snapshot = Snapshot::default();
+            let mut history = vec![snapshot.clone()];
+            for changeset in changesets {
+                let mut expected = manifest(&snapshot);
+                changeset.apply(&mut expected);
+                let Ok((next, changes)) = snapshot.changed(id(), &changeset) else {
+                    prop_assert!(expected.check_tree().is_err());
+                    continue;
+                };
+                prop_assert_eq!(expected.check_tree(), Ok(()));
+                prop_assert_eq!(&manifest(&next), &expected);
+                prop_assert_eq!(next.total_bytes(), expected.total_bytes());
+                prop_assert_eq!(manifest(&snapshot.replayed(id(), &changes)), expected);
+                prop_assert_eq!(&snapshot.changes_to(&next), &changes);
+                snapshot = next;
+                history.push(snapshot.clone());
+            }
+            for before in &history {
+                let changes = before.changes_to(&snapshot);
+                prop_assert_eq!(manifest(&before.replayed(id(), &changes)), manifest(&snapshot));
+            }
+        }
+
+        #[test]
+        fn a_folder_is_what_files_lie_in(changesets in changesets(), folder in path()) {
+            let mut snapshot = Snapshot::default();
+            for changeset in changesets {
+                if let Ok((next, _)) = snapshot.changed(id(), &changeset) {
+                    snapshot = next;
+                }
+            }
+            let inside = snapshot.iter().any(|(path, _)| path.is_inside(folder.as_str()));
+            prop_assert_eq!(snapshot.has_folder(folder.as_str()), inside);
+        }
+    }
+
+    #[test]
+    fn many_files_share_what_did_not_change() {
+        let puts = (0..20_000).map(|n| {
+            let path = SitePath::parse(&format!("folder-{}/page-{n}", n % 100)).unwrap();
+            (path, entry(1))
+        });
+        let all = Changeset {
+            puts: puts.collect(),
+            ..Changeset::default()
+        };
+        let (before, _) = Snapshot::default().changed(id(), &all).unwrap();
+        let page = SitePath::parse("folder-7/page-7").unwrap();
+        let new = SitePath::parse("folder-7/new").unwrap();
+        let gone = SitePath::parse("folder-9/page-9").unwrap();
+        let one = Changeset {
+            puts: [(page.clone(), entry(2)), (new.clone(), entry(3))].into(),
+            removes: [gone.clone()].into(),
+        };
+        let (after, changes) = before.changed(id(), &one).unwrap();
+        assert_eq!(changes.added, [(new, entry(3))]);
+        assert_eq!(changes.changed, [(page, entry(2))]);
+        assert_eq!(changes.removed, [gone]);
+        assert_eq!(before.changes_to(&after), changes);
+        assert_eq!(after.len(), 20_000);
+        assert_eq!(after.total_bytes(), 20_000 - 1 + 1 + 3);
+    }
+}

@@ -1,9 +1,9 @@
 //! Making a deploy current: commit and rollback.
 //!
 //! The order is the store's promise, and stands in [`Inner::commit`] from top to bottom: everything is
-//! checked before anything is written; objects are durable before the manifest that names them, and
-//! the manifest before the head that names it; the head is durable before the snapshot is swapped and
-//! the caller is answered. A crash at any instant leaves the old head or the new one. Nothing here
+//! checked before anything is written; the objects and the manifest that names them are durable before
+//! the head that names it; the head is durable before the snapshot is swapped and the caller is
+//! answered. A crash at any instant leaves the old head or the new one. Nothing here
 //! costs more than what changed; what does, the background worker does later.
 
 use std::sync::Arc;
@@ -48,7 +48,9 @@ impl Inner {
             message: request.note.message,
             ..Header::new(id, &next, &changes)
         };
-        if let Err(error) = self.write_manifest(&header, &changes, &next) {
+        let written = self.write_manifest(&header, &changes, &next);
+        // After the manifest: the journal has the objects' names by then, and this costs little.
+        if let Err(error) = written.and_then(|()| self.objects.sync_names()) {
             remove_leftover(&self.volume.manifest_path(id));
             return Err(error);
         }

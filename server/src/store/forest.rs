@@ -197,11 +197,6 @@ impl Forest {
             link: self.link,
         }
     }
-
-    #[cfg(test)]
-    pub(super) fn set_link_step(&mut self, link: LinkStep) {
-        self.link = link;
-    }
 }
 
 /// Makes trees in `staging/`, without the lock.

@@ -2,15 +2,16 @@
 //!
 //! Owns `objects/` and the blobs that wait in `staging/`. A blob is verified while it is written
 //! ([`BlobWriter`]), waits under a name that no restart trusts, and becomes an object by rename
-//! after its bytes are durable. So whatever stands in `objects/` survived the disk's cache and
-//! matched its name; a power cut can only lose what no deploy names.
+//! after its bytes are durable. So whatever stands in `objects/` matched its name and is whole, also
+//! after a power cut, which can only lose objects that no deploy names. The names themselves are made
+//! durable together, right before the head that needs them ([`Objects::sync_names`]).
 //!
 //! An object that no deploy names is removed by [`Objects::sweep`] when nobody claimed it for a
 //! while. A claim moves the object's ctime; claims and removals exclude each other, and a claim made
 //! while a sweep runs protects the object from that sweep whatever the clock says.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     fs::{self, File},
     io,
     os::unix::fs::MetadataExt as _,
@@ -59,6 +60,8 @@ struct State {
     /// Verified blobs that are not durable yet.
     waiting: HashMap<Sha256Digest, Waiting>,
     waiting_bytes: u64,
+    /// Folders of `objects/` with names that are not durable yet.
+    unsynced: HashSet<PathBuf>,
     /// What was claimed since the running sweep began; `None` when none runs.
     claimed: Option<HashSet<Sha256Digest>>,
 }
@@ -149,30 +152,33 @@ impl Objects {
 
     /// Takes a verified blob at `path`.
     fn take(&self, entry: FileEntry, path: PathBuf) -> Result<(), StoreError> {
-        let mut state = lock(&self.state);
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
         if let Some(claimed) = &mut state.claimed {
             claimed.insert(entry.digest);
         }
         let size = entry.size;
-        if state.waiting.contains_key(&entry.digest) {
+        match state.waiting.entry(entry.digest) {
             // Two uploads of the same bytes; the first may be on its way into `objects/` by now.
-            remove_leftover(&path);
-        } else {
-            state.waiting.insert(entry.digest, Waiting { path, size });
-            state.waiting_bytes += size;
+            Entry::Occupied(_) => remove_leftover(&path),
+            Entry::Vacant(place) => {
+                place.insert(Waiting { path, size });
+                state.waiting_bytes += size;
+            }
         }
         let many = state.waiting.len() >= MOST_WAITING || state.waiting_bytes >= MOST_WAITING_BYTES;
-        drop(state);
+        drop(guard);
         if many { self.promote_waiting() } else { Ok(()) }
     }
 
-    /// Makes all waiting blobs durable objects.
+    /// Makes all waiting blobs objects.
     pub(super) fn promote_waiting(&self) -> Result<(), StoreError> {
         let all: Vec<Sha256Digest> = lock(&self.state).waiting.keys().copied().collect();
         self.promote(all.iter())
     }
 
-    /// Makes those of the blobs that still wait durable objects.
+    /// Makes those of the blobs that still wait objects: their bytes are durable then, and their
+    /// names after [`Objects::sync_names`].
     ///
     /// When it fails, those that are not objects yet keep waiting.
     pub(super) fn promote<'a>(
@@ -185,7 +191,6 @@ impl Objects {
             return Ok(());
         }
         self.make_bytes_durable(&waiting)?;
-        let mut folders = HashSet::new();
         for (digest, blob) in &waiting {
             let path = self.volume.object_path(digest);
             // Under the lock, so that a claim finds the blob in one of the two places.
@@ -193,13 +198,23 @@ impl Objects {
             fs::rename(&blob.path, &path).map_err(StoreError::io("create", &path))?;
             state.waiting.remove(digest);
             state.waiting_bytes -= blob.size;
-            drop(state);
-            folders.extend(path.parent().map(Path::to_owned));
+            state.unsynced.extend(path.parent().map(Path::to_owned));
         }
-        if folders.len() > FEW {
-            return self.volume.sync_everything();
+        Ok(())
+    }
+
+    /// Makes the names of all objects durable.
+    pub(super) fn sync_names(&self) -> Result<(), StoreError> {
+        let folders = std::mem::take(&mut lock(&self.state).unsynced);
+        let synced = if folders.len() > FEW {
+            self.volume.sync_everything()
+        } else {
+            folders.iter().try_for_each(|folder| sync_folder(folder))
+        };
+        if synced.is_err() {
+            lock(&self.state).unsynced.extend(folders);
         }
-        folders.iter().try_for_each(|folder| sync_folder(folder))
+        synced
     }
 
     fn waiting_among<'a>(
@@ -278,6 +293,7 @@ impl Sweep<'_> {
             waiting,
             waiting_bytes,
             claimed,
+            ..
         } = &mut *state;
         let stays = |digest: &Sha256Digest| {
             named.binary_search(digest).is_ok()

@@ -335,3 +335,149 @@ const FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::MetadataExt as _};
+
+    use onsave_protocol::{Changeset, DeployId};
+
+    use super::*;
+
+    /// A volume with one object, `hello`, and an empty folder for a tree.
+    struct Fixture {
+        _folder: tempfile::TempDir,
+        volume: Volume,
+        tree: PathBuf,
+        hello: FileEntry,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let (volume, _) = Volume::open(folder.path()).unwrap();
+            let hello = FileEntry {
+                digest: Sha256Digest::of(b"hello"),
+                size: 5,
+            };
+            fs::write(volume.object_path(&hello.digest), "hello").unwrap();
+            let tree = volume.new_staging_path("tree");
+            fs::create_dir(&tree).unwrap();
+            Self {
+                _folder: folder,
+                volume,
+                tree,
+                hello,
+            }
+        }
+
+        /// A deploy that has `hello` at each path.
+        fn snapshot(&self, paths: &[&str]) -> Snapshot {
+            let puts = paths
+                .iter()
+                .map(|path| (SitePath::parse(path).unwrap(), self.hello))
+                .collect();
+            let changeset = Changeset {
+                puts,
+                ..Changeset::default()
+            };
+            let id = DeployId::after(None, 1, 1);
+            Snapshot::default().changed(id, &changeset).unwrap().0
+        }
+
+        fn fill(&self, snapshot: &Snapshot, link: LinkStep) {
+            TreeEditor::open(&self.volume, &self.tree, link)
+                .and_then(|mut editor| editor.fill(snapshot))
+                .unwrap();
+        }
+
+        fn faults(&self, snapshot: &Snapshot) -> Vec<TreeFault> {
+            compare(&self.volume, &self.tree, snapshot).unwrap()
+        }
+    }
+
+    fn at_the_limit(_: &File, _: &str, _: &OwnedFd, _: &str) -> rustix::io::Result<()> {
+        Err(Errno::MLINK)
+    }
+
+    #[test]
+    fn a_file_at_its_limit_of_links_is_copied() {
+        let fixture = Fixture::new();
+        let snapshot = fixture.snapshot(&["a", "b/c"]);
+        fixture.fill(&snapshot, at_the_limit);
+        let copy = fixture.tree.join("b/c");
+        assert_eq!(fs::read(&copy).unwrap(), b"hello");
+        let object = fs::metadata(fixture.volume.object_path(&fixture.hello.digest)).unwrap();
+        assert_ne!(fs::metadata(&copy).unwrap().ino(), object.ino());
+        assert_eq!(object.nlink(), 1);
+        assert_eq!(fixture.faults(&snapshot), []);
+    }
+
+    #[test]
+    fn another_failure_to_link_is_a_failure() {
+        let fixture = Fixture::new();
+        let snapshot = fixture.snapshot(&["a"]);
+        fs::remove_file(fixture.volume.object_path(&fixture.hello.digest)).unwrap();
+        let mut editor = TreeEditor::open(&fixture.volume, &fixture.tree, link).unwrap();
+        let error = editor.fill(&snapshot).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                StoreError::Io {
+                    operation: "link",
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_longest_and_the_deepest_path_have_their_place() {
+        let fixture = Fixture::new();
+        let segment = "s".repeat(255);
+        let longest = format!(
+            "{}/{}",
+            vec![segment.as_str(); 15].join("/"),
+            "t".repeat(255)
+        );
+        let longest = format!("{longest}{}", &"/u".repeat(4096)[..4096 - longest.len()]);
+        let longest = longest.strip_suffix('/').unwrap_or(&longest);
+        let deepest = vec!["d"; 2048].join("/");
+        let snapshot = fixture.snapshot(&[longest, &deepest, "a"]);
+        fixture.fill(&snapshot, link);
+        assert_eq!(fixture.faults(&snapshot), []);
+
+        let mut editor = TreeEditor::open(&fixture.volume, &fixture.tree, link).unwrap();
+        let next = fixture.snapshot(&["a"]);
+        editor.apply(&snapshot.changes_to(&next)).unwrap();
+        assert_eq!(fixture.faults(&next), []);
+        assert_eq!(fs::read_dir(&fixture.tree).unwrap().count(), 1);
+
+        editor.apply(&next.changes_to(&snapshot)).unwrap();
+        discard(&fixture.tree).unwrap();
+        assert!(!fixture.tree.exists());
+    }
+
+    #[test]
+    fn every_difference_is_found() {
+        let fixture = Fixture::new();
+        let snapshot = fixture.snapshot(&["a", "b/c", "d"]);
+        fixture.fill(&snapshot, link);
+        fs::remove_file(fixture.tree.join("b/c")).unwrap();
+        fs::remove_file(fixture.tree.join("d")).unwrap();
+        fs::write(fixture.tree.join("d"), "hallo").unwrap();
+        fs::create_dir_all(fixture.tree.join("e/f")).unwrap();
+        let mut faults = fixture.faults(&snapshot);
+        faults.sort_by_key(|fault| format!("{fault:?}"));
+        assert_eq!(
+            faults,
+            [
+                TreeFault::Differs("d".into()),
+                TreeFault::Extra("e".into()),
+                TreeFault::Extra("e/f".into()),
+                TreeFault::Missing(1),
+            ]
+        );
+    }
+}

@@ -1,12 +1,18 @@
 //! What is kept, what is removed, and what the list of deploys says.
 
-use std::{fs, num::NonZeroUsize, os::unix::fs::MetadataExt as _};
+use std::{
+    fs,
+    num::NonZeroUsize,
+    os::unix::fs::MetadataExt as _,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use onsave_protocol::wire::v2::DeployDetail;
 use onsave_server::store::{CommitRequest, DeployNote, Store, StoreError, StoreOptions};
 
 use super::site::{
-    TestVolume, changeset, entry, expected, ids, path, publish, request, served, upload,
+    TestVolume, changeset, entry, expected, ids, path, publish, request, served, try_publish,
+    upload,
 };
 
 #[test]
@@ -116,6 +122,36 @@ fn a_claim_moves_the_ctime_and_not_the_mtime() {
         (before.mtime(), before.mtime_nsec())
     );
     assert_eq!(stat().mode(), before.mode());
+}
+
+#[test]
+fn a_sweep_and_commits_at_once_lose_nothing() {
+    let volume = TestVolume::new();
+    let store = volume.open_without_grace();
+    let sweeping = store.clone();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                sweeping.sweep_objects().unwrap();
+            }
+        });
+        let mut committed = 0;
+        while committed < 40 {
+            let content = format!("{}", committed % 4);
+            // Swept between its upload and its commit: said so, never half-way.
+            match try_publish(&store, &[("a", &content)], &[]) {
+                Ok(_) => committed += 1,
+                Err(StoreError::MissingBlobs(_)) => continue,
+                Err(error) => panic!("{error}"),
+            }
+            assert_eq!(served(&store), expected(&[("a", &content)]));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    store.wait_idle();
+    drop((store, sweeping));
+    volume.assert_whole();
 }
 
 #[test]
