@@ -82,8 +82,7 @@ impl Endpoint {
                 Ok((header, reader, content))
             })
             .await?;
-        let reader = self.pump(body, limit, (reader, content)).await?;
-        let arrived = Instant::now();
+        let (reader, arrived) = self.pump(body, limit, (reader, content)).await?;
         let done = self
             .blocking(move |store| {
                 reader.finish()?;
@@ -105,6 +104,8 @@ impl Endpoint {
 
     /// Pushes the rest of the body, after the `first` bytes of it, into `reader`.
     ///
+    /// Also returns the instant at which the last byte was there.
+    ///
     /// When this is dropped, a batch that is being written is finished and then forgotten; nothing
     /// of it is part of a deploy.
     pub(super) async fn pump(
@@ -112,11 +113,12 @@ impl Endpoint {
         body: &mut RequestBody,
         limit: u64,
         (reader, first): (ContentReader, Bytes),
-    ) -> Result<ContentReader, Refusal> {
+    ) -> Result<(ContentReader, Instant), Refusal> {
         let mut batch = vec![first];
         let mut writing = Writing::Idle(Box::new(reader));
         loop {
             let part = body.next(limit).await?;
+            let arrived = Instant::now();
             let ended = part.is_none();
             batch.extend(part);
             if ended || batch.iter().map(Bytes::len).sum::<usize>() >= BATCH_BYTES {
@@ -128,7 +130,7 @@ impl Endpoint {
                 }));
             }
             if ended {
-                return writing.wait().await.map(|reader| *reader);
+                return Ok((*writing.wait().await?, arrived));
             }
         }
     }
