@@ -366,9 +366,9 @@ impl Store {
         self.inner().signal.wait_idle();
     }
 
-    /// Ends the background work, and makes durable what was staged.
+    /// Ends the background work, and keeps what was uploaded but not committed.
     ///
-    /// The current deploy's tree and the symlink are finished first; the rest is left for the next
+    /// Deploys are durable already. The current deploy's tree and the symlink are finished first; the rest is left for the next
     /// start. Commits work after it, but nothing cleans up behind them. Dropping the last handle
     /// closes as well.
     pub fn close(&self) {
@@ -397,11 +397,14 @@ impl Handle {
         if worker.join().is_err() {
             tracing::error!("the store's background worker panicked");
         }
-        let staged = self.inner.objects.promote_waiting();
-        if let Err(error) = staged.and_then(|()| self.inner.volume.sync_everything()) {
+        let objects = &self.inner.objects;
+        if let Err(error) = objects
+            .promote_waiting()
+            .and_then(|()| objects.sync_names())
+        {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
-                "failed to make the volume durable while closing it"
+                "failed to keep what was uploaded but not committed"
             );
         }
     }

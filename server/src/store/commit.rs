@@ -160,16 +160,25 @@ impl Inner {
 
     /// Takes back a commit whose head could not be written.
     fn undo(&self, id: DeployId) {
-        // The new head may have its name already and only not be durable. While it may, its
-        // manifest has to stay; a start removes one that no head names.
+        // While the head on the volume may name the deploy, its manifest has to stay; a start
+        // removes one that no head names.
         if self.restore_head() {
             remove_leftover(&self.volume.manifest_path(id));
         }
     }
 
+    /// Makes the head on the volume name what is served, and returns whether it does.
+    ///
+    /// A head that could not be made durable may have its name already.
     fn restore_head(&self) -> bool {
-        let history = lock(&self.history);
-        match Head::restore(history.head(), &self.volume) {
+        let served = lock(&self.history).head().cloned();
+        let on_volume = Head::read(&self.volume);
+        if on_volume
+            .is_ok_and(|head| head.map(|head| head.current) == self.current.load().deploy_id())
+        {
+            return true;
+        }
+        match Head::restore(served.as_ref(), &self.volume) {
             Ok(()) => true,
             Err(error) => {
                 tracing::error!(

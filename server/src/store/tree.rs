@@ -5,12 +5,7 @@
 //! since a site path may be as long as the system takes for a whole path, and no folder of it stays
 //! open while another is worked on, since it may be deeper than a process may have files open.
 
-use std::{
-    fs::File,
-    io,
-    os::fd::OwnedFd,
-    path::{Path, PathBuf},
-};
+use std::{fs::File, io, os::fd::OwnedFd, path::Path};
 
 use onsave_protocol::{FileEntry, Sha256Digest, SitePath, digest::Hasher};
 use rustix::{
@@ -174,7 +169,8 @@ pub(super) fn compare(
             (FileType::Directory, _) if snapshot.has_folder(&entry.path) => {}
             (FileType::RegularFile, Some(expected)) => {
                 files += 1;
-                if !is_file(volume, entry, &expected.digest)? {
+                let same = is_file(volume, entry, &expected.digest);
+                if !same.map_err(StoreError::io("compare", path.join(&entry.path)))? {
                     faults.push(TreeFault::Differs(entry.path.clone()));
                 }
             }
@@ -278,24 +274,19 @@ fn kind_of(folder: &OwnedFd, entry: &rustix::fs::DirEntry) -> rustix::io::Result
     }
 }
 
-fn is_file(volume: &Volume, met: &Met<'_>, digest: &Sha256Digest) -> Result<bool, StoreError> {
+fn is_file(volume: &Volume, met: &Met<'_>, digest: &Sha256Digest) -> io::Result<bool> {
     let object = Volume::object_name(digest);
-    let stat = rustix::fs::statat(met.folder, met.name, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(StoreError::io("inspect", PathBuf::from(&met.path)))?;
-    let same = match rustix::fs::statat(volume.objects(), object.as_str(), AtFlags::empty()) {
-        Ok(object) => (object.st_dev, object.st_ino) == (stat.st_dev, stat.st_ino),
-        Err(Errno::NOENT) => false,
-        Err(error) => return Err(StoreError::io("inspect", volume.object_path(digest))(error)),
-    };
-    if same {
-        return Ok(true);
+    let stat = rustix::fs::statat(met.folder, met.name, AtFlags::SYMLINK_NOFOLLOW)?;
+    match rustix::fs::statat(volume.objects(), object.as_str(), AtFlags::empty()) {
+        Ok(object) if (object.st_dev, object.st_ino) == (stat.st_dev, stat.st_ino) => {
+            return Ok(true);
+        }
+        Ok(_) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(error.into()),
     }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(met.folder, met.name, flags, Mode::empty())
-        .map_err(io::Error::from)
-        .and_then(|file| hash(&mut File::from(file)))
-        .map(|actual| actual == *digest)
-        .map_err(StoreError::io("read", PathBuf::from(&met.path)))
+    let file = rustix::fs::openat(met.folder, met.name, flags, Mode::empty())?;
+    Ok(hash(&mut File::from(file))? == *digest)
 }
 
 /// Returns the digest of everything that `file` holds.
@@ -338,7 +329,7 @@ const FOLDER: OFlags = OFlags::RDONLY
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::MetadataExt as _};
+    use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
     use onsave_protocol::{Changeset, DeployId};
 

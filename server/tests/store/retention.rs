@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use onsave_protocol::wire::v2::DeployDetail;
+use onsave_protocol::{SitePath, wire::v2::DeployDetail};
 use onsave_server::store::{CommitRequest, DeployNote, Store, StoreError, StoreOptions};
 
 use super::site::{
@@ -168,7 +168,7 @@ fn what_a_staged_deploy_names_is_not_swept() {
 
 fn listed(detail: &DeployDetail) -> [Vec<&str>; 3] {
     [&detail.added, &detail.changed, &detail.removed]
-        .map(|paths| paths.iter().map(|path| path.as_str()).collect())
+        .map(|paths| paths.iter().map(SitePath::as_str).collect())
 }
 
 #[test]

@@ -89,6 +89,7 @@ fn whatever_step_finds_the_volume_full_the_old_deploy_serves_on() {
                 assert_eq!(served(&store), expected(&old));
                 assert_eq!(files_below(&volume.root().join("current")), expected(&old));
                 assert_eq!(files_below(&volume.root().join("staging")), expected(&[]));
+                assert_eq!(files_below(&volume.root().join("manifests")).len(), 1);
             }
         }
     }
