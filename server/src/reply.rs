@@ -286,7 +286,10 @@ mod tests {
         assert_eq!(parts.headers[PROTOCOL_HEADER], "2");
         assert_eq!(parts.headers[header::CACHE_CONTROL], "no-store");
         let bytes = body.collect().await.unwrap().to_bytes();
-        (parts.status.as_u16(), serde_json::from_slice(&bytes).unwrap())
+        (
+            parts.status.as_u16(),
+            serde_json::from_slice(&bytes).unwrap(),
+        )
     }
 
     #[tokio::test]
