@@ -19,8 +19,9 @@ use onsave_protocol::Secret;
 
 use crate::{
     config::{Limits, PeerSource, Secrets, ServerConfig, Timeouts},
+    reply::chain,
     store::StoreOptions,
-    telemetry::LogFormat,
+    telemetry::{self, LogFormat},
 };
 
 /// What the process ends with; part of the command's contract.
@@ -238,6 +239,9 @@ impl Arguments {
             LogFormat::Pretty,
         );
         let log_filter = source.text("RUST_LOG").unwrap_or_else(|| "info".into());
+        if let Err(error) = telemetry::check_filter(&log_filter) {
+            source.faults.push(format!("RUST_LOG: {}", chain(&error)));
+        }
         let current = source.secret("SYNC_SECRET", "SYNC_SECRET_FILE");
         let previous = source.secret("SYNC_SECRET_PREVIOUS", "SYNC_SECRET_PREVIOUS_FILE");
         if current.is_none()

@@ -178,9 +178,9 @@ impl Refusal {
         let headers = response.headers_mut();
         match self {
             Self::TooManyFailures { retry_after } => {
-                headers.insert(header::RETRY_AFTER, retry_after.as_secs().max(1).into());
+                headers.insert(header::RETRY_AFTER, (retry_after.as_secs() + 1).into());
             }
-            Self::Busy => {
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::MethodNotAllowed { allow } => {
@@ -199,7 +199,10 @@ impl Refusal {
         if status == StatusCode::INTERNAL_SERVER_ERROR || status == StatusCode::INSUFFICIENT_STORAGE
         {
             tracing::error!(http.status = status_code, ?code, "request failed: {cause}");
-        } else if status == StatusCode::UNAUTHORIZED || status == StatusCode::TOO_MANY_REQUESTS {
+        } else if let Self::TooManyFailures { .. } = self {
+            // The failures themselves are in the log; the rest could fill a disk with it.
+            tracing::debug!(http.status = status_code, ?code, "request refused: {cause}");
+        } else if let Self::Unauthorized(Unauthorized::InvalidSignature) = self {
             tracing::warn!(http.status = status_code, ?code, "request refused: {cause}");
         } else {
             tracing::info!(http.status = status_code, ?code, "request refused: {cause}");
@@ -269,4 +272,78 @@ pub(crate) fn endpoint_headers(response: &mut Response<ReplyBody>) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let nosniff = HeaderValue::from_static("nosniff");
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use onsave_protocol::{DeployId, Sha256Digest};
+
+    use super::*;
+
+    async fn told(refusal: Refusal) -> (u16, ErrorBody) {
+        let (parts, body) = refusal.reply().into_parts();
+        assert_eq!(parts.headers[PROTOCOL_HEADER], "2");
+        assert_eq!(parts.headers[header::CACHE_CONTROL], "no-store");
+        let bytes = body.collect().await.unwrap().to_bytes();
+        (
+            parts.status.as_u16(),
+            serde_json::from_slice(&bytes).unwrap(),
+        )
+    }
+
+    #[tokio::test]
+    async fn failures_of_the_volume_show_no_path() {
+        let disk = || std::io::Error::other("the disk said this");
+        let full = StoreError::VolumeFull {
+            operation: "write",
+            path: "/srv/staging/x".into(),
+            source: disk(),
+        };
+        let failed = StoreError::Io {
+            operation: "write",
+            path: "/srv/staging/x".into(),
+            source: disk(),
+        };
+        let damaged = StoreError::corrupt("/srv/manifests/x", "it is cut off");
+        for (error, status, code) in [
+            (full, 507, ErrorCode::VolumeFull),
+            (failed, 500, ErrorCode::Internal),
+            (damaged, 500, ErrorCode::Internal),
+        ] {
+            let (told_status, body) = told(error.into()).await;
+            assert_eq!((told_status, body.code), (status, Some(code)));
+            assert!(!body.error.contains("/srv"), "{}", body.error);
+            assert!(!body.error.contains("disk said"), "{}", body.error);
+        }
+    }
+
+    #[tokio::test]
+    async fn refusals_say_what_the_client_needs_to_go_on() {
+        let current = DeployId::after(None, 1, 2);
+        let moved = StoreError::BaseNotCurrent {
+            current: Some(current),
+        };
+        let (status, body) = told(moved.into()).await;
+        assert_eq!((status, body.current_deploy_id), (412, Some(current)));
+        let lacking = vec![Sha256Digest::of(b"x")];
+        let (status, body) = told(StoreError::MissingBlobs(lacking.clone()).into()).await;
+        assert_eq!((status, body.missing), (422, lacking));
+    }
+
+    #[test]
+    fn whoever_may_try_again_is_told_when() {
+        let after = |refusal: Refusal| {
+            let reply = refusal.reply();
+            let value = reply.headers().get(header::RETRY_AFTER).cloned();
+            value.map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(after(Refusal::Busy).as_deref(), Some("1"));
+        let staged = StoreError::TooManyStaged { limit: 16 };
+        assert_eq!(after(staged.into()).as_deref(), Some("1"));
+        let retry_after = Duration::from_millis(41_500);
+        let held_off = Refusal::TooManyFailures { retry_after };
+        assert_eq!(after(held_off).as_deref(), Some("42"));
+        assert_eq!(after(Refusal::NotFound), None);
+    }
 }

@@ -37,10 +37,7 @@ pub enum TelemetryError {
 ///
 /// [`TelemetryError`].
 pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
-    let parsed = EnvFilter::try_new(filter).map_err(|source| TelemetryError::Filter {
-        filter: filter.to_owned(),
-        source,
-    })?;
+    let parsed = parse(filter)?;
     let lines = fmt::Subscriber::builder()
         .with_env_filter(parsed)
         .with_writer(io::stderr);
@@ -52,4 +49,20 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
     }
     .map_err(TelemetryError::Started)
+}
+
+/// Checks a log filter without starting anything.
+///
+/// # Errors
+///
+/// [`TelemetryError::Filter`].
+pub fn check_filter(filter: &str) -> Result<(), TelemetryError> {
+    parse(filter).map(drop)
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::try_new(filter).map_err(|source| TelemetryError::Filter {
+        filter: filter.to_owned(),
+        source,
+    })
 }

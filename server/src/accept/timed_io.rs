@@ -214,10 +214,10 @@ mod tests {
             far.write_all(b"head").await.unwrap();
             io.read_exact(&mut [0; 4]).await.unwrap();
             phase.request_begins();
-            tokio::time::advance(Duration::from_secs(60)).await;
+            tokio::time::advance(Duration::from_mins(1)).await;
             far.write_all(b"body").await.unwrap();
             io.read_exact(&mut [0; 4]).await.unwrap();
-            tokio::time::advance(Duration::from_secs(60)).await;
+            tokio::time::advance(Duration::from_mins(1)).await;
             phase.request_ends();
         }
         // The timer of the last head does not run on while the connection is idle.

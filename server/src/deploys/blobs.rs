@@ -72,7 +72,7 @@ impl Endpoint {
             source: Source::Inline,
         };
         let reader = ContentReader::new(self.store.clone(), vec![announced]);
-        let reader = self.pump(body, limit, (reader, Bytes::new())).await?;
+        let (reader, _) = self.pump(body, limit, (reader, Bytes::new())).await?;
         self.blocking(move |_| reader.finish()).await
     }
 }

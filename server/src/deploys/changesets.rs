@@ -50,7 +50,7 @@ fn commit(
     store: &Store,
     base: Option<DeployId>,
     header: ChangesetHeader,
-) -> Result<(Committed, (usize, usize)), Refusal> {
+) -> Result<(Committed, (u64, u64)), Refusal> {
     let note = DeployNote {
         published_by: header.published_by,
         message: header.message,
@@ -70,7 +70,7 @@ fn commit(
         puts,
         removes: header.removes.into_iter().collect(),
     };
-    let changes = (changeset.puts.len(), changeset.removes.len());
+    let changes = (changeset.puts.len() as u64, changeset.removes.len() as u64);
     let committed = store.commit(CommitRequest {
         base,
         changeset,
@@ -84,7 +84,7 @@ pub(super) fn log_commit(
     committed: &Committed,
     arrived: Instant,
     kind: &'static str,
-    (puts, removes): (usize, usize),
+    (puts, removes): (u64, u64),
 ) {
     tracing::info!(
         deploy.id = %committed.deploy_id,

@@ -55,8 +55,7 @@ impl Endpoint {
         let done = self
             .blocking(move |store| {
                 let mut content = whole;
-                let header: H = split_header(&mut content, &limits)?
-                    .ok_or_else(|| Refusal::bad_request("the frame's header is cut off"))?;
+                let header: H = split_header(&mut content, &limits)?.ok_or_else(cut_off)?;
                 let mut reader = ContentReader::new(store.clone(), header.announced());
                 reader.push(&content)?;
                 reader.finish()?;
@@ -72,25 +71,18 @@ impl Endpoint {
         work: impl FnOnce(&Store, H) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<(T, Instant), Refusal> {
         let limit = self.frame_limit();
-        let mut start = BytesMut::new();
-        let (header, content): (H, Bytes) = loop {
-            let part = body.next(limit).await?;
-            let ended = part.is_none();
-            start.extend_from_slice(&part.unwrap_or_default());
-            if is_header_whole(&start, &self.limits)? {
-                let mut content = start.freeze();
-                if let Some(header) = split_header(&mut content, &self.limits)? {
-                    break (header, content);
-                }
-                return Err(Refusal::bad_request("the frame's header is cut off"));
-            }
-            if ended {
-                return Err(Refusal::bad_request("the frame's header is cut off"));
-            }
-        };
-        let reader = ContentReader::new(self.store.clone(), header.announced());
-        let reader = self.pump(body, limit, (reader, content)).await?;
-        let arrived = Instant::now();
+        let start = self.collect_header(body, limit).await?;
+        let limits = self.limits.clone();
+        // A first changeset may name a million files: too much to parse between two requests.
+        let (header, reader, content) = self
+            .blocking(move |store| {
+                let mut content = start;
+                let header: H = split_header(&mut content, &limits)?.ok_or_else(cut_off)?;
+                let reader = ContentReader::new(store.clone(), header.announced());
+                Ok((header, reader, content))
+            })
+            .await?;
+        let (reader, arrived) = self.pump(body, limit, (reader, content)).await?;
         let done = self
             .blocking(move |store| {
                 reader.finish()?;
@@ -100,7 +92,19 @@ impl Endpoint {
         Ok((done, arrived))
     }
 
+    /// Returns the start of the body, with the whole header and perhaps some content.
+    async fn collect_header(&self, body: &mut RequestBody, limit: u64) -> Result<Bytes, Refusal> {
+        let mut start = BytesMut::new();
+        while !is_header_whole(&start, &self.limits)? {
+            let part = body.next(limit).await?.ok_or_else(cut_off)?;
+            start.extend_from_slice(&part);
+        }
+        Ok(start.freeze())
+    }
+
     /// Pushes the rest of the body, after the `first` bytes of it, into `reader`.
+    ///
+    /// Also returns the instant at which the last byte was there.
     ///
     /// When this is dropped, a batch that is being written is finished and then forgotten; nothing
     /// of it is part of a deploy.
@@ -109,11 +113,12 @@ impl Endpoint {
         body: &mut RequestBody,
         limit: u64,
         (reader, first): (ContentReader, Bytes),
-    ) -> Result<ContentReader, Refusal> {
+    ) -> Result<(ContentReader, Instant), Refusal> {
         let mut batch = vec![first];
         let mut writing = Writing::Idle(Box::new(reader));
         loop {
             let part = body.next(limit).await?;
+            let arrived = Instant::now();
             let ended = part.is_none();
             batch.extend(part);
             if ended || batch.iter().map(Bytes::len).sum::<usize>() >= BATCH_BYTES {
@@ -125,7 +130,7 @@ impl Endpoint {
                 }));
             }
             if ended {
-                return writing.wait().await.map(|reader| *reader);
+                return Ok((*writing.wait().await?, arrived));
             }
         }
     }
@@ -201,6 +206,10 @@ fn check_content(announced: &[Announced], limits: &Limits) -> Result<(), Refusal
         });
     }
     Ok(())
+}
+
+fn cut_off() -> Refusal {
+    Refusal::bad_request("the frame's header is cut off")
 }
 
 fn refuse(error: &FrameError) -> Refusal {

@@ -61,10 +61,11 @@ impl Endpoint {
         let committed = self
             .blocking(move |store| {
                 let committed = store.staged_commit(id)?;
-                let changes = store.deploy(committed.deploy_id).map(|detail| {
-                    let puts = detail.added.len() + detail.changed.len();
-                    (puts, detail.removed.len())
-                });
+                let made = store.deploys().into_iter();
+                let changes = made
+                    .filter(|deploy| deploy.deploy_id == committed.deploy_id)
+                    .map(|deploy| (deploy.puts, deploy.removes))
+                    .next();
                 log_commit(&committed, arrived, "staged", changes.unwrap_or_default());
                 Ok(committed)
             })

@@ -161,6 +161,35 @@ async fn a_drain_has_a_deadline() {
 }
 
 #[tokio::test]
+async fn an_idle_connection_ends_at_last() {
+    let server = TestServer::start_with(|config| {
+        config.timeouts.keep_alive = Duration::from_millis(200);
+    })
+    .await;
+    let mut fresh = server.connect().await;
+    let mut used = server.connect().await;
+    assert_eq!(used.send(Request::get("/")).await.status, 503);
+    assert!(used.is_closed().await);
+    assert!(fresh.is_closed().await);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn requests_may_be_sent_ahead_of_their_answers() {
+    let server = TestServer::start().await;
+    let first = changeset(None, &[("index.html", "ahead")]);
+    let mut connection = server.connect().await;
+    let mut bytes = [first.head_bytes(), first.body].concat();
+    bytes.extend(Request::get("/").head_bytes());
+    bytes.extend(Request::new("HEAD", "/").head_bytes());
+    connection.write(&bytes).await;
+    assert_eq!(connection.read(false).await.unwrap().status, 200);
+    assert_eq!(connection.read(false).await.unwrap().text(), "ahead");
+    assert_eq!(connection.read(true).await.unwrap().status, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn more_connections_than_allowed_wait() {
     let server = TestServer::start_with(|config| config.limits.connections = 1).await;
     let mut first = server.connect().await;
