@@ -156,7 +156,7 @@ impl SiteNames {
             let winner = self.winner(site, files).unwrap_or_else(|| site.clone());
             found.extend(
                 rivals
-                    .filter(|other| **other != winner && locals.len() > 0)
+                    .filter(|other| **other != winner)
                     .map(|other| Collision {
                         winner: winner.clone(),
                         other: other.clone(),

@@ -104,7 +104,7 @@ fn now() -> SystemTime {
 
 /// A moment at which nothing written by now is racy any more.
 fn later() -> SystemTime {
-    now() + Duration::from_secs(60)
+    now() + Duration::from_mins(1)
 }
 
 fn touched(outcome: &ScanOutcome) -> Vec<&str> {

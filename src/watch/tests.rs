@@ -31,7 +31,7 @@ fn config() -> WatchConfig {
         max_wait: Duration::from_secs(2),
         poll: PollMode::Auto,
         poll_interval: Duration::from_millis(20),
-        reconcile_interval: Duration::from_secs(3600),
+        reconcile_interval: Duration::from_hours(1),
     }
 }
 
@@ -150,9 +150,8 @@ impl Scene {
                 self.step().await;
             }
         };
-        if timeout(PATIENCE, run).await.is_err() {
-            panic!("published {:?} instead of {expected:?}", self.published());
-        }
+        let in_time = timeout(PATIENCE, run).await.is_ok();
+        assert!(in_time, "{:?} instead of {expected:?}", self.published());
     }
 
     /// Returns what is published, as long as it is also what is on disk.
