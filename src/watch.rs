@@ -322,12 +322,17 @@ impl Watcher {
         }
         if let Some(cause) = self.rearm.take() {
             self.arming_for = cause;
-            // The old watches go first, so that the system's limit need not hold both.
+            // The old watches stay until the new ones are set, so that no event waits for them,
+            // unless the system's limit does not hold both.
             let old = self.armed.as_mut().and_then(|armed| armed.watches.take());
             let arming = self.arming.clone();
             self.job = Some(spawn_blocking(move || {
-                drop(old);
-                Report::Armed(arming.run())
+                let mut armed = arming.run();
+                if armed.trouble == Some(WatchTrouble::WatchLimit) && old.is_some() {
+                    drop(old);
+                    armed = arming.run();
+                }
+                Report::Armed(armed)
             }));
         }
     }
