@@ -17,6 +17,20 @@
 //!   (A file that appears or goes costs a look at all names with capitals.)
 //! - Memory: at most about 300 bytes a file of 40 bytes' path, index and manifest together.
 //!
+//! | trap | why it does no harm here |
+//! |---|---|
+//! | same size and same times, other bytes | the change time cannot be set by hand; entries not yet older than the clock's tick are hashed again (`stat_index`) |
+//! | a file is read while it is written | looked at before and after through one handle; else unstable (`hash`) |
+//! | times that are 0, kept by a tool, or all new after a checkout | only a changed digest changes the manifest; times only save work |
+//! | a file becomes a folder, or a folder a file | a dirty path is looked at whatever it was, with all below |
+//! | a generator removes what we are listing | gone is no error; the events of the rest widen the next scan |
+//! | I/O errors, too many open files | the scan fails and is tried again; nothing is taken for removed |
+//! | odd characters in names (commas, quotes, line breaks) | the index is binary and checked; control characters are refused with a warning |
+//! | NFD names, names that differ in case | `site_names` |
+//! | symlinks out of the folder, loops, fans | `links` |
+//! | a pipe where a file was | opened without waiting, and never read |
+//! | `.gitignore` names the output folder | it is never read (`ignore_rules`) |
+//!
 //! It does not decide what to publish, watches nothing, and never writes to the site folder.
 
 mod hash;
@@ -32,6 +46,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io, mem,
     num::NonZeroUsize,
+    ops::Bound,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -182,9 +197,13 @@ impl Scanner {
             return Ok(Scan::Absent);
         };
         outcome.new_warnings = self.warnings();
-        outcome
-            .new_warnings
-            .retain(|warning| !before.contains(warning));
+        if outcome.new_warnings == before {
+            outcome.new_warnings.clear();
+        } else {
+            let known: BTreeSet<_> = before.iter().map(ToString::to_string).collect();
+            let is_new = |warning: &ScanWarning| !known.contains(&warning.to_string());
+            outcome.new_warnings.retain(is_new);
+        }
         Ok(Scan::Done(outcome))
     }
 
@@ -350,8 +369,7 @@ impl Scanner {
                 gone.extend(self.index.at_or_below(path));
             }
             self.links.forget(path);
-            self.left_out
-                .retain(|left_out, _| !left_out.starts_with(path));
+            forget_below(&mut self.left_out, path);
         }
         self.links.learn(mem::take(&mut seen.links));
         self.note_left_out(&mut seen);
@@ -417,6 +435,19 @@ impl Scanner {
         for warning in mem::take(&mut seen.warnings) {
             self.left_out.insert(warning.path().to_owned(), warning);
         }
+    }
+}
+
+/// Removes what is kept of `path` and of all that lies below it.
+fn forget_below<T>(kept: &mut BTreeMap<PathBuf, T>, path: &Path) {
+    // Ordered by names, so that what lies below a path follows it at once.
+    let from_here = kept.range::<Path, _>((Bound::Included(path), Bound::Unbounded));
+    let below = from_here
+        .map(|(kept, _)| kept)
+        .take_while(|kept| kept.starts_with(path));
+    let below: Vec<PathBuf> = below.cloned().collect();
+    for path in below {
+        kept.remove(&path);
     }
 }
 

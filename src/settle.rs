@@ -276,9 +276,19 @@ mod tests {
         batches
     }
 
+    /// What happens, the events in time, and when each batch is due.
+    type Case<'a> = (&'a str, Events<'a>, &'a [u64]);
+
+    fn assert_due(cases: &[Case<'_>]) {
+        for (name, events, due) in cases {
+            let times: Vec<u64> = run(events).into_iter().map(|(ms, _)| ms).collect();
+            assert_eq!(&times, due, "{name}");
+        }
+    }
+
     #[test]
-    fn traces_of_real_writers() {
-        let cases: &[(&str, Events<'_>, &[u64])] = &[
+    fn saves_of_one_file() {
+        assert_due(&[
             (
                 "in place: truncate, write, close",
                 &[(0, "i", Writing), (1, "i", Writing), (2, "i", Written)],
@@ -308,6 +318,12 @@ mod tests {
                 &[27],
             ),
             ("moved in from elsewhere", &[(0, "i", Written)], &[25]),
+        ]);
+    }
+
+    #[test]
+    fn what_stretches_a_window() {
+        assert_due(&[
             (
                 "a lock file that comes and goes beside the save",
                 &[
@@ -366,11 +382,7 @@ mod tests {
                 &[(0, "a", Removed), (0, "b", Written), (0, "a", MovedAway)],
                 &[25],
             ),
-        ];
-        for (name, events, due) in cases {
-            let times: Vec<u64> = run(events).into_iter().map(|(ms, _)| ms).collect();
-            assert_eq!(&times, due, "{name}");
-        }
+        ]);
     }
 
     #[test]

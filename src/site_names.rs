@@ -2,7 +2,7 @@
 //!
 //! A site path is in NFC; a local name may be in another form, such as the NFD that macOS tools
 //! write. A file system that tells them apart can hold several names of one site path, and names
-//! that only other file systems take for the same (`A.html`, `a.html`). [`SiteNames`] knows which
+//! that only other file systems take for the same (`A.html`, `a.html`). `SiteNames` knows which
 //! local names are there, as far as that needs knowing, so that each question costs no more than a
 //! look-up:
 //!
@@ -10,7 +10,7 @@
 //! - local names with capitals, by their lower-case form.
 //!
 //! The rest, nearly every name of nearly every site, takes no memory here. Which files exist is
-//! asked of the stat index through [`LocalFiles`].
+//! asked of the stat index through `LocalFiles`.
 //!
 //! What wins: the name that is already NFC, otherwise the first in byte order. A decomposed name
 //! that would have to be a file and a folder at once with another one is not published at all.
@@ -156,7 +156,7 @@ impl SiteNames {
             let winner = self.winner(site, files).unwrap_or_else(|| site.clone());
             found.extend(
                 rivals
-                    .filter(|other| **other != winner && locals.len() > 0)
+                    .filter(|other| **other != winner)
                     .map(|other| Collision {
                         winner: winner.clone(),
                         other: other.clone(),

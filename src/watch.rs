@@ -6,8 +6,9 @@
 //!
 //! | what can go wrong | what happens |
 //! |---|---|
-//! | our own reads come back as events | open and read events mean nothing ([`inbox`]) |
+//! | our own reads come back as events | open and read events mean nothing (`inbox`) |
 //! | the kernel's queue overflows: a flag without a path | everything is dirty, and all watches are set anew, since new folders may have gone unwatched |
+//! | our own walk, or the setting of the watches, overflows the queue | a loss just after the watches were set does not set them again, and losses in a row are answered at growing intervals: no loop |
 //! | more than 10,000 paths wait | everything is dirty |
 //! | files in a new or moved-in folder had no event, being older than its watch | the folder is dirty with all that is below, now and once more 500 ms later |
 //! | the site folder is deleted and made anew, renamed over, or its symlink is pointed elsewhere | the folders that hold it are watched too; all watches are set anew |
@@ -55,6 +56,16 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long after a new folder it is looked at once more. The watch on it is set as soon as its
 /// event was read, so that this is ample; what it misses, the reconcile finds.
 const SECOND_LOOK: Duration = Duration::from_millis(500);
+
+/// A loss so soon after the watches were set comes from setting them: each folder that is opened
+/// is an event, and nobody reads the queue meanwhile. They need not be set again.
+const JUST_ARMED: Duration = Duration::from_secs(2);
+
+/// The longest pause before a loss is answered.
+const MAX_LOSS_PAUSE: Duration = Duration::from_mins(1);
+
+/// After so long without a loss, the next one is answered at once again; outlasts any pause.
+const CALM: Duration = Duration::from_mins(2);
 
 /// Whether changes are seen as they happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +124,15 @@ pub struct Watcher {
     ready: VecDeque<News>,
     second_looks: BTreeMap<PathBuf, Instant>,
     alarms: Alarms,
+    armed_at: Instant,
+    losses: Losses,
+}
+
+/// Losses of events in a row.
+#[derive(Debug, Default)]
+struct Losses {
+    count: u32,
+    latest: Option<Instant>,
 }
 
 /// When to do what needs no event.
@@ -122,6 +142,7 @@ struct Alarms {
     reconcile: Instant,
     poll: Option<Instant>,
     second_look: Option<Instant>,
+    look_after_loss: Option<Instant>,
     rearm_after_loss: Option<Instant>,
 }
 
@@ -164,8 +185,11 @@ impl Watcher {
                 reconcile: now + config.reconcile_interval,
                 poll: None,
                 second_look: None,
+                look_after_loss: None,
                 rearm_after_loss: None,
             },
+            armed_at: now,
+            losses: Losses::default(),
         };
         watcher.begin_arming();
         watcher
@@ -228,15 +252,11 @@ impl Watcher {
         }
         if watch_limit {
             self.lose_events(WatchTrouble::WatchLimit, now);
+            self.ready.push_back(News::Whole(Cause::Overflow));
         }
         if lost {
-            // Not at once: the burst that overflowed the queue is probably still going on.
-            self.alarms
-                .rearm_after_loss
-                .get_or_insert(now + SECOND_LOOK);
-        }
-        if lost || watch_limit {
-            self.ready.push_back(News::Whole(Cause::Overflow));
+            // When it came, not when it is taken: the caller may have been busy.
+            self.note_loss(last.unwrap_or(now));
         }
         if !changes.is_empty() {
             let changes = self.with_folders(changes, moved_in, now);
@@ -245,6 +265,21 @@ impl Watcher {
         let news = self.ready.pop_front()?;
         let at = last.unwrap_or(now);
         Some(Notice { at, news })
+    }
+
+    /// Asks for a look at everything, at once for the first loss in a row.
+    fn note_loss(&mut self, now: Instant) {
+        let pause = self.losses.pause(now);
+        if pause.is_zero() {
+            self.ready.push_back(News::Whole(Cause::Overflow));
+        } else {
+            self.alarms.look_after_loss.get_or_insert(now + pause);
+        }
+        if now >= self.armed_at + JUST_ARMED {
+            // Not at once: the burst that overflowed the queue is probably still going on.
+            let due = now + pause.max(SECOND_LOOK);
+            self.alarms.rearm_after_loss.get_or_insert(due);
+        }
     }
 
     /// Tells moved-in folders from files, and asks for a second look at all new folders.
@@ -282,6 +317,10 @@ impl Watcher {
     fn ring(&mut self, now: Instant) {
         if self.alarms.second_look.is_some_and(|due| due <= now) {
             self.look_again(now);
+        }
+        if self.alarms.look_after_loss.is_some_and(|due| due <= now) {
+            self.alarms.look_after_loss = None;
+            self.ready.push_back(News::Whole(Cause::Overflow));
         }
         if self.alarms.rearm_after_loss.is_some_and(|due| due <= now) {
             self.alarms.rearm_after_loss = None;
@@ -322,12 +361,17 @@ impl Watcher {
         }
         if let Some(cause) = self.rearm.take() {
             self.arming_for = cause;
-            // The old watches go first, so that the system's limit need not hold both.
+            // The old watches stay until the new ones are set, so that no event waits for them,
+            // unless the system's limit does not hold both.
             let old = self.armed.as_mut().and_then(|armed| armed.watches.take());
             let arming = self.arming.clone();
             self.job = Some(spawn_blocking(move || {
-                drop(old);
-                Report::Armed(arming.run())
+                let mut armed = arming.run();
+                if armed.trouble == Some(WatchTrouble::WatchLimit) && old.is_some() {
+                    drop(old);
+                    armed = arming.run();
+                }
+                Report::Armed(armed)
             }));
         }
     }
@@ -353,6 +397,7 @@ impl Watcher {
     fn note_armed(&mut self, mut armed: Armed, now: Instant) {
         self.alarms.reconcile = now + self.config.reconcile_interval;
         self.ready.push_back(News::Whole(self.arming_for));
+        self.armed_at = now;
         let trouble = armed.trouble.take();
         let is_there = armed.found.is_some();
         self.armed = Some(armed);
@@ -406,10 +451,33 @@ impl Watcher {
 
 impl Alarms {
     fn next(&self) -> Instant {
-        [self.poll, self.second_look, self.rearm_after_loss]
-            .into_iter()
-            .flatten()
-            .fold(self.tick.min(self.reconcile), Instant::min)
+        let once = [
+            self.poll,
+            self.second_look,
+            self.look_after_loss,
+            self.rearm_after_loss,
+        ];
+        let due = once.into_iter().flatten();
+        due.fold(self.tick.min(self.reconcile), Instant::min)
+    }
+}
+
+impl Losses {
+    /// Notes a loss; returns how long to wait before it is answered.
+    fn pause(&mut self, now: Instant) -> Duration {
+        let is_calm = |latest| now > latest + CALM;
+        if self.latest.is_none_or(is_calm) {
+            self.count = 0;
+        }
+        self.latest = Some(now);
+        self.count = self.count.saturating_add(1);
+        match self.count {
+            1 => Duration::ZERO,
+            count => {
+                let doublings = (count - 2).min(16);
+                (SECOND_LOOK * 2_u32.pow(doublings)).min(MAX_LOSS_PAUSE)
+            }
+        }
     }
 }
 

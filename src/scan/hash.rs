@@ -30,7 +30,7 @@ pub(super) enum Hashed {
     Unstable,
     /// It is a private key.
     Secret,
-    /// It is no longer a regular file.
+    /// It was a regular file when it was looked at, and is none any more.
     NotAFile,
 }
 
@@ -132,7 +132,9 @@ impl FileHasher {
         if !before.is_file() {
             return Ok(Hashed::NotAFile);
         }
-        self.buffer.resize(BUFFER_BYTES, 0);
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; BUFFER_BYTES];
+        }
         let (mut hasher, mut size) = (Hasher::new(), 0);
         loop {
             let read = match file.read(&mut self.buffer) {

@@ -161,7 +161,7 @@ pub(super) struct Links(BTreeMap<PathBuf, PathBuf>);
 impl Links {
     /// Forgets the symlinks at `path` and below.
     pub(super) fn forget(&mut self, path: &Path) {
-        self.0.retain(|link, _| !link.starts_with(path));
+        super::forget_below(&mut self.0, path);
     }
 
     /// Adds the symlinks that a scan met.

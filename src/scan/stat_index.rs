@@ -29,7 +29,7 @@ pub(super) const RACY_MARGIN: Duration = Duration::from_secs(2);
 
 /// A modification time further ahead of the clock than this was set by hand and says nothing
 /// about when the file was written; the change time cannot be set.
-const FORGED_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
+const FORGED_AHEAD: Duration = Duration::from_hours(24);
 
 /// A file's metadata, but for its size, in nanoseconds since 1970 and as the kernel counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

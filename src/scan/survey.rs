@@ -223,18 +223,21 @@ impl Survey<'_> {
     }
 
     fn list(&self, place: &Place, seen: &mut Sightings) -> Result<(), ScanError> {
-        let failed = |source| ScanError::Look {
-            path: place.real.clone(),
-            source,
-        };
         let entries = match fs::read_dir(&place.real) {
             Ok(entries) => entries,
             // Whether there is a site folder is not for the walk to say: never an empty site.
-            Err(source) if place.local.is_empty() => return Err(failed(source)),
+            Err(source) if place.local.is_empty() => {
+                let path = place.real.clone();
+                return Err(ScanError::Look { path, source });
+            }
             Err(error) => return refused(error, Path::new(&place.local), seen),
         };
         for entry in entries {
-            let entry = entry.map_err(failed)?;
+            let entry = match entry {
+                Ok(entry) => entry,
+                // The folder was removed while it was listed.
+                Err(error) => return refused(error, Path::new(&place.local), seen),
+            };
             let name = entry.file_name();
             let Some(name) = name.to_str() else {
                 let path = Path::new(&place.local).join(&name);
@@ -413,9 +416,8 @@ impl Survey<'_> {
                 let stamp = stamp.unless_racy(self.start);
                 seen.files.push((local, Indexed { stamp, entry }));
             }
-            Ok(Hashed::Unstable) => seen.unstable.push(file.local.clone()),
+            Ok(Hashed::Unstable | Hashed::NotAFile) => seen.unstable.push(file.local.clone()),
             Ok(Hashed::Secret) => seen.warnings.push(ScanWarning::LooksSecret(path())),
-            Ok(Hashed::NotAFile) => seen.warnings.push(ScanWarning::Special(path())),
             Err(error) => refused(error, &path(), seen)?,
         }
         Ok(())

@@ -104,7 +104,7 @@ fn now() -> SystemTime {
 
 /// A moment at which nothing written by now is racy any more.
 fn later() -> SystemTime {
-    now() + Duration::from_secs(60)
+    now() + Duration::from_mins(1)
 }
 
 fn touched(outcome: &ScanOutcome) -> Vec<&str> {
@@ -771,37 +771,47 @@ fn edits() -> impl Strategy<Value = Vec<Edit>> {
     prop::collection::vec(edit, 1..12)
 }
 
-/// Does the edit, if it can be done, and returns the paths that its events would name.
-fn perform(site: &Site, edit: &Edit) -> Vec<String> {
+/// Does the edit, if it can be done, and returns the paths that its events would name: where
+/// things really are, not the symlinks on the way.
+fn perform(site: &Site, edit: &Edit) -> Vec<PathBuf> {
+    let root = site.path("").canonicalize().unwrap();
+    let inside = |path: &Path| path.strip_prefix(&root).unwrap().to_owned();
+    let entry = |name: &str| {
+        let path = site.path(name);
+        let folder = path.parent()?.canonicalize().ok()?;
+        Some(inside(&folder.join(path.file_name()?)))
+    };
     match edit {
         Edit::Write(name, content) => {
             let path = site.path(name);
-            let folders = path
-                .parent()
-                .is_some_and(|folder| fs::create_dir_all(folder).is_ok());
             let text = ["", "a\n", "b\n"][usize::from(*content)];
-            if folders && fs::write(path, text).is_ok() {
-                // A folder that was made on the way has its own event.
-                let above = name.split('/').next().unwrap_or(name);
-                return vec![name.clone(), above.to_owned()];
-            }
-            name.split('/')
-                .next()
-                .map(str::to_owned)
-                .into_iter()
+            let folder = path.parent().unwrap();
+            // A folder that was made on the way has its own event, as has the file itself.
+            let made = fs::create_dir_all(folder).and_then(|()| folder.canonicalize());
+            let wrote = fs::write(&path, text).and_then(|()| path.canonicalize());
+            let real = [made, wrote].into_iter().flatten();
+            real.map(|path| inside(&path))
+                .filter(|path| !path.as_os_str().is_empty())
                 .collect()
         }
         Edit::Remove(name) => {
             let path = site.path(name);
             let removed = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
-            removed.ok().map(|()| name.clone()).into_iter().collect()
+            removed
+                .ok()
+                .and_then(|()| entry(name))
+                .into_iter()
+                .collect()
         }
-        Edit::Rename(from, to) => match fs::rename(site.path(from), site.path(to)) {
-            Ok(()) => vec![from.clone(), to.clone()],
-            Err(_) => Vec::new(),
-        },
+        Edit::Rename(from, to) => {
+            let before = entry(from);
+            match fs::rename(site.path(from), site.path(to)) {
+                Ok(()) => before.into_iter().chain(entry(to)).collect(),
+                Err(_) => Vec::new(),
+            }
+        }
         Edit::Link(name, target) => match symlink(site.path(target), site.path(name)) {
-            Ok(()) => vec![name.clone()],
+            Ok(()) => entry(name).into_iter().collect(),
             Err(_) => Vec::new(),
         },
     }
@@ -818,7 +828,7 @@ proptest! {
             let before = site.scanner.manifest.clone();
             let mut dirty = BTreeSet::new();
             for edit in &batch {
-                dirty.extend(perform(&site, edit).into_iter().map(PathBuf::from));
+                dirty.extend(perform(&site, edit));
             }
             let outcome = site.scan(&Dirty::Paths(dirty));
             site.assert_is_what_a_whole_scan_finds();

@@ -171,12 +171,11 @@ fn moved_within(event: &Event, view: &View) -> Option<Meaning> {
 
 fn change(kind: EventKind) -> Option<Change> {
     match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Change::Written),
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Some(Change::Written),
         EventKind::Access(_) => None,
         EventKind::Create(CreateKind::Folder) => Some(Change::Folder),
         EventKind::Create(_) => Some(Change::Created),
-        EventKind::Modify(ModifyKind::Name(RenameMode::From)) => Some(Change::Removed),
-        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Some(Change::Written),
         // Elsewhere the close of a writer gives no event, and nothing would end the wait for it.
         EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any)
             if cfg!(any(target_os = "linux", target_os = "android")) =>
@@ -184,7 +183,9 @@ fn change(kind: EventKind) -> Option<Change> {
             Some(Change::Writing)
         }
         EventKind::Remove(RemoveKind::Folder) => Some(Change::FolderRemoved),
-        EventKind::Remove(_) => Some(Change::Removed),
+        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
+            Some(Change::Removed)
+        }
         EventKind::Modify(_) | EventKind::Any | EventKind::Other => Some(Change::Touched),
     }
 }
@@ -232,11 +233,14 @@ mod tests {
         }
     }
 
-    fn event(kind: EventKind, paths: &[&str]) -> notify::Result<Event> {
+    fn event(kind: EventKind, paths: &[&str]) -> Event {
         let event = Event::new(kind);
-        Ok(paths
-            .iter()
-            .fold(event, |event, path| event.add_path(path.into())))
+        let add = |event: Event, path: &&str| event.add_path(path.into());
+        paths.iter().fold(event, add)
+    }
+
+    fn meanings(kind: EventKind, paths: &[&str]) -> Vec<Meaning> {
+        translate(&Ok(event(kind, paths)), &view())
     }
 
     const CLOSED_BY_WRITER: EventKind = EventKind::Access(AccessKind::Close(AccessMode::Write));
@@ -284,7 +288,7 @@ mod tests {
             ),
             (EventKind::Any, changed(Change::Touched)),
         ] {
-            assert_eq!(translate(&event(kind, &[a]), &view()), expected, "{kind:?}");
+            assert_eq!(meanings(kind, &[a]), expected, "{kind:?}");
         }
     }
 
@@ -304,10 +308,7 @@ mod tests {
 
     #[test]
     fn renames_within_the_site_folder() {
-        let both = |from: &str, to: &str| {
-            let event = event(renamed(RenameMode::Both), &[from, to]);
-            translate(&event, &view())
-        };
+        let both = |from: &str, to: &str| meanings(renamed(RenameMode::Both), &[from, to]);
         assert_eq!(
             both("/home/site/tmp123", "/home/site/a.html"),
             [Meaning::Changed("tmp123".into(), Change::MovedAway)]
@@ -327,11 +328,7 @@ mod tests {
             "#a.html#",
         ] {
             let path = format!("/home/site/{name}");
-            assert_eq!(
-                translate(&event(CLOSED_BY_WRITER, &[&path]), &view()),
-                [],
-                "{name}"
-            );
+            assert_eq!(meanings(CLOSED_BY_WRITER, &[&path]), [], "{name}");
         }
         for (path, is_seen) in [
             ("/home/site/.onsaveignore", true),
@@ -340,7 +337,7 @@ mod tests {
             ("/home/sites/a.html", false),
             ("/home/other", false),
         ] {
-            let meanings = translate(&event(CLOSED_BY_WRITER, &[path]), &view());
+            let meanings = meanings(CLOSED_BY_WRITER, &[path]);
             assert_eq!(!meanings.is_empty(), is_seen, "{path}");
         }
     }
@@ -370,11 +367,7 @@ mod tests {
             ),
             (METADATA, "/home/site", vec![]),
         ] {
-            assert_eq!(
-                translate(&event(kind, &[path]), &view()),
-                expected,
-                "{kind:?} {path}"
-            );
+            assert_eq!(meanings(kind, &[path]), expected, "{kind:?} {path}");
         }
     }
 
@@ -383,16 +376,19 @@ mod tests {
         let inbox = Inbox::default();
         for n in 0..=MAX_DIRTY_PATHS {
             let path = format!("/home/site/p{n}");
-            inbox.put(&event(CLOSED_BY_WRITER, &[&path]), &view());
+            inbox.put(&Ok(event(CLOSED_BY_WRITER, &[&path])), &view());
         }
         let waiting = inbox.take();
         assert!(waiting.lost && waiting.changes.is_empty());
         assert!(waiting.last.is_some());
         inbox.put(
-            &event(EventKind::Create(CreateKind::File), &["/home/site/a"]),
+            &Ok(event(
+                EventKind::Create(CreateKind::File),
+                &["/home/site/a"],
+            )),
             &view(),
         );
-        inbox.put(&event(CLOSED_BY_WRITER, &["/home/site/a"]), &view());
+        inbox.put(&Ok(event(CLOSED_BY_WRITER, &["/home/site/a"])), &view());
         let trace = Trace {
             first: Change::Created,
             last: Change::Written,

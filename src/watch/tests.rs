@@ -31,7 +31,7 @@ fn config() -> WatchConfig {
         max_wait: Duration::from_secs(2),
         poll: PollMode::Auto,
         poll_interval: Duration::from_millis(20),
-        reconcile_interval: Duration::from_secs(3600),
+        reconcile_interval: Duration::from_hours(1),
     }
 }
 
@@ -150,9 +150,8 @@ impl Scene {
                 self.step().await;
             }
         };
-        if timeout(PATIENCE, run).await.is_err() {
-            panic!("published {:?} instead of {expected:?}", self.published());
-        }
+        let in_time = timeout(PATIENCE, run).await.is_ok();
+        assert!(in_time, "{:?} instead of {expected:?}", self.published());
     }
 
     /// Returns what is published, as long as it is also what is on disk.
@@ -550,6 +549,8 @@ async fn lost_events_widen_the_look_and_set_the_watches_anew() {
         anchors: Vec::new(),
         rules: Arc::default(),
     };
+    // As if the watches had been set long ago.
+    scene.watcher.armed_at -= JUST_ARMED;
     scene.watcher.arming.inbox.put(&Ok(lost), &view);
     // At once, and once more when the watches are set anew.
     for _ in 0..2 {
@@ -591,4 +592,30 @@ async fn a_cancelled_wait_loses_nothing() {
         }
     };
     timeout(PATIENCE, collect).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_loss_from_setting_the_watches_does_not_set_them_again() {
+    let mut scene = Scene::ready().await;
+    scene.watcher.armed_at = Instant::now();
+    scene.watcher.note_loss(Instant::now());
+    assert_eq!(scene.next().await.news, News::Whole(Cause::Overflow));
+    assert_eq!(scene.watcher.alarms.rearm_after_loss, None);
+}
+
+#[test]
+fn losses_in_a_row_are_answered_ever_later() {
+    let mut losses = Losses::default();
+    let mut now = Instant::now();
+    let mut pauses = Vec::new();
+    for _ in 0..10 {
+        let pause = losses.pause(now);
+        pauses.push(pause.as_millis());
+        now += pause;
+    }
+    let expected = [
+        0, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000,
+    ];
+    assert_eq!(pauses, expected);
+    assert_eq!(losses.pause(now + CALM * 2), Duration::ZERO, "calm again");
 }
