@@ -14,7 +14,10 @@ mod publish;
 mod rollback;
 mod watch;
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
 #[cfg(test)]
 pub(crate) use self::init::EXAMPLE;
@@ -24,6 +27,7 @@ use crate::{
     config::{self, Config, ConfigError, FlagLayer},
     exit_code::ExitCode,
     publish::{FailureKind, PublishError},
+    scan::ScanError,
     state_folder::{SiteState, StateError},
     surroundings::Surroundings,
     target::TargetError,
@@ -54,6 +58,21 @@ pub enum CommandError {
     /// A call to the target failed.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// The site folder cannot be scanned.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+    /// There is no site folder.
+    #[error("there is no site folder {}", path.display())]
+    NoSiteFolder {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// Files would be skipped, and `strict` forbids that.
+    #[error("{skipped} files or names are doubtful, and strict forbids that")]
+    Strict {
+        /// How many warnings there are.
+        skipped: usize,
+    },
     /// The guard holds the publish.
     #[error("held: {removes} of {of} files would be removed")]
     Held {
@@ -85,6 +104,8 @@ impl CommandError {
                 FailureKind::SiteFolder => ExitCode::SiteFolder,
                 FailureKind::Internal => ExitCode::Failure,
             },
+            Self::Scan(_) | Self::NoSiteFolder { .. } => ExitCode::SiteFolder,
+            Self::Strict { .. } => ExitCode::Strict,
             Self::Held { .. } => ExitCode::Held,
             Self::State(_)
             | Self::Target(_)
@@ -104,6 +125,13 @@ impl CommandError {
             Self::Init(error) => error.hint(),
             Self::Target(error) => error.hint(),
             Self::Publish(error) => Some(error.hint()),
+            Self::Scan(_) => None,
+            Self::NoSiteFolder { .. } => Some(
+                "build the site first, or name its folder: onsave publish DIR".to_owned(),
+            ),
+            Self::Strict { .. } => {
+                Some("the warnings above name them; .onsaveignore leaves files out".to_owned())
+            }
             Self::Held { .. } => Some(
                 "if that is meant, run `onsave publish --allow-removals`; publish.max_removal_percent \
                  says how much passes unasked"

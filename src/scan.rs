@@ -43,6 +43,7 @@ use onsave_protocol::{Manifest, SitePath, changeset::diff};
 use crate::{
     dirty::Dirty,
     ignore_rules::{IgnoreRules, RULE_FILE, SharedRules},
+    site_files::SiteFiles,
     site_folder::{FoundFolder, SiteFolder},
     site_names::{Collision, SiteNames, site_path},
 };
@@ -134,6 +135,18 @@ impl Scanner {
     pub fn local_file(&self, path: &SitePath) -> Option<PathBuf> {
         let local = self.names.winner(path, &self.index)?;
         Some(self.root.as_ref()?.real.join(local.as_str()))
+    }
+
+    /// Returns where the files of the manifest are, for a publish that outlives this scan; cheap
+    /// unless many names are in another normal form.
+    #[must_use]
+    pub fn files(&self) -> SiteFiles {
+        let other_names = self
+            .names
+            .decomposed()
+            .filter_map(|site| Some((site.clone(), self.local_file(site)?)));
+        let root = self.root.as_ref().map(|root| root.real.clone());
+        SiteFiles::new(root.unwrap_or_default(), other_names.collect())
     }
 
     /// Looks at what is dirty and brings the manifest up to date.

@@ -229,6 +229,19 @@ impl PublishError {
         }
     }
 
+    /// Returns whether the same publish may succeed a moment later without anybody doing anything.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::NoAnswer {
+                source: HttpError::Broken(_) | HttpError::Stalled(_),
+                ..
+            } | Self::Busy { .. }
+                | Self::MissingBlobs(_)
+        )
+    }
+
     /// Returns the least time to wait that the server asked for.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {

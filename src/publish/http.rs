@@ -5,25 +5,29 @@
 //! take an hour and is healthy as long as bytes move, and a dead peer is noticed within
 //! [`Patience::stall`]. Nothing is retried here and nothing is known of deploys: see `session`.
 
+mod public;
+mod pulse;
+
 use std::{
     error::Error as StdError,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, stream};
 use reqwest::{
     Client, ClientBuilder, Response, Url,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap},
+    header::{CONTENT_ENCODING, HeaderMap},
     redirect,
 };
 use rustls::crypto::{CryptoProvider, ring};
-use tokio::{io::AsyncReadExt as _, time::Instant};
+use tokio::time::Instant;
 
+pub(crate) use self::public::{PublicHttp, Seen};
+use self::pulse::{Pulse, attach};
 use crate::progress::Progress;
 
 /// How long a name look-up, a TCP and a TLS handshake may take together.
@@ -36,12 +40,6 @@ const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(10);
 /// Below the server's own limit for idle connections (two minutes), so that it is this side that
 /// closes first and no request runs into a closing connection.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
-
-/// Size of the pieces in which a body is handed to the connection, in bytes: the grain of progress.
-const CHUNK_BYTES: usize = 256 * 1024;
-
-/// Redirects that are followed to the public site, at most.
-const MAX_REDIRECTS: usize = 5;
 
 /// How long an exchange may stand still.
 #[derive(Debug, Clone, Copy)]
@@ -193,7 +191,8 @@ impl Http {
     /// Returns a client for `origin`: scheme, host and port.
     pub(crate) fn new(origin: &str) -> Result<Self, HttpError> {
         let origin = Url::parse(origin).map_err(|_| HttpError::BadUrl)?;
-        let mut builder = base_builder(&origin).redirect(redirect::Policy::none());
+        let mut builder =
+            client_builder(origin.scheme() == "https").redirect(redirect::Policy::none());
         if is_loopback(&origin) {
             // A proxy that the environment names is for other machines.
             builder = builder.no_proxy();
@@ -327,57 +326,6 @@ impl Http {
     }
 }
 
-/// Asks the public site, as a visitor would: any host, redirects followed.
-#[derive(Debug, Clone)]
-pub(crate) struct PublicHttp {
-    client: Client,
-}
-
-/// What a `HEAD` of a public URL showed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pub(crate) status: u16,
-    pub(crate) etag: Option<String>,
-    /// The URL's path where the redirects ended.
-    pub(crate) path: String,
-}
-
-impl PublicHttp {
-    /// Returns a client for the site at `base`.
-    pub(crate) fn new(base: &str) -> Result<Self, HttpError> {
-        let base = Url::parse(base).map_err(|_| HttpError::BadUrl)?;
-        let mut builder = client_builder(true).redirect(redirect::Policy::limited(MAX_REDIRECTS));
-        if is_loopback(&base) {
-            builder = builder.no_proxy();
-        }
-        Ok(Self {
-            client: builder.build().map_err(HttpError::Invalid)?,
-        })
-    }
-
-    /// Returns what `HEAD url` answers.
-    pub(crate) async fn head(&self, url: &str) -> Result<Seen, HttpError> {
-        let sending = self.client.head(url).send();
-        let limit = Patience::PROMPT.answer;
-        let response = tokio::time::timeout(limit, sending)
-            .await
-            .map_err(|_| HttpError::Stalled(limit))?
-            .map_err(broken)?;
-        let etag = response.headers().get(reqwest::header::ETAG);
-        Ok(Seen {
-            status: response.status().as_u16(),
-            etag: etag
-                .and_then(|value| value.to_str().ok())
-                .map(str::to_owned),
-            path: response.url().path().to_owned(),
-        })
-    }
-}
-
-fn base_builder(origin: &Url) -> ClientBuilder {
-    client_builder(origin.scheme() == "https")
-}
-
 fn client_builder(with_certificates: bool) -> ClientBuilder {
     if CryptoProvider::get_default().is_none() {
         // Whoever installs one first wins; losing that race leaves an equal provider in place.
@@ -405,129 +353,6 @@ fn is_loopback(url: &Url) -> bool {
             .trim_matches(['[', ']'])
             .parse::<std::net::IpAddr>()
             .is_ok_and(|address| address.is_loopback())
-}
-
-/// How far the body of one exchange has been handed to the connection.
-#[derive(Debug)]
-struct Pulse {
-    moved: AtomicU64,
-    length: u64,
-    file_changed: AtomicBool,
-}
-
-impl Pulse {
-    const fn new(length: u64) -> Self {
-        Self {
-            moved: AtomicU64::new(0),
-            length,
-            file_changed: AtomicBool::new(false),
-        }
-    }
-
-    fn advance(&self, bytes: usize) {
-        self.moved.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// Waits for `sending`, as long as something moves.
-    async fn guard(
-        &self,
-        mut sending: std::pin::Pin<&mut impl Future<Output = reqwest::Result<Response>>>,
-        patience: Patience,
-    ) -> Result<Response, HttpError> {
-        loop {
-            let before = self.moved.load(Ordering::Relaxed);
-            let limit = if before >= self.length {
-                patience.answer
-            } else {
-                patience.stall
-            };
-            // The future is polled on where it was: a time-out of one round takes nothing from it.
-            match tokio::time::timeout(limit, &mut sending).await {
-                Ok(Ok(response)) => return Ok(response),
-                Ok(Err(_)) if self.file_changed.load(Ordering::Relaxed) => {
-                    return Err(HttpError::FileChanged);
-                }
-                Ok(Err(error)) => return Err(broken(error)),
-                Err(_) if self.moved.load(Ordering::Relaxed) > before => {}
-                Err(_) => return Err(HttpError::Stalled(limit)),
-            }
-        }
-    }
-}
-
-fn attach(
-    building: reqwest::RequestBuilder,
-    body: Body,
-    pulse: &Arc<Pulse>,
-) -> reqwest::RequestBuilder {
-    let length = body.len();
-    match body {
-        Body::Parts(parts) if length <= CHUNK_BYTES as u64 => {
-            // Small enough to leave in one write, together with the headers.
-            pulse.moved.store(length, Ordering::Relaxed);
-            match length {
-                0 => building,
-                _ => building.body(join(parts)),
-            }
-        }
-        Body::Parts(parts) => {
-            let pulse = Arc::clone(pulse);
-            let chunks = stream::iter(parts).flat_map(|part| stream::iter(chunks(part)));
-            let counted = chunks.map(move |chunk| {
-                pulse.advance(chunk.len());
-                Ok::<_, std::io::Error>(chunk)
-            });
-            building
-                .header(CONTENT_LENGTH, length)
-                .body(reqwest::Body::wrap_stream(counted))
-        }
-        Body::File {
-            file,
-            size,
-            progress,
-        } => building
-            .header(CONTENT_LENGTH, size)
-            .body(reqwest::Body::wrap_stream(file_chunks(
-                file,
-                progress,
-                Arc::clone(pulse),
-            ))),
-    }
-}
-
-fn chunks(mut part: Bytes) -> impl Iterator<Item = Bytes> {
-    std::iter::from_fn(move || {
-        let next = part.split_to(part.len().min(CHUNK_BYTES));
-        (!next.is_empty()).then_some(next)
-    })
-}
-
-fn file_chunks(
-    file: std::fs::File,
-    progress: Progress,
-    pulse: Arc<Pulse>,
-) -> impl Stream<Item = std::io::Result<Bytes>> + Send + 'static {
-    let size = pulse.length;
-    let start = (tokio::fs::File::from_std(file), size);
-    stream::try_unfold(start, move |(mut file, left)| {
-        let (progress, pulse) = (progress.clone(), Arc::clone(&pulse));
-        async move {
-            if left == 0 {
-                return Ok(None);
-            }
-            let want = left.min(CHUNK_BYTES as u64);
-            let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-            let got = (&mut file).take(want).read_to_end(&mut chunk).await;
-            // A file that got shorter is told apart from a connection that broke.
-            if !matches!(got, Ok(length) if length as u64 == want) {
-                pulse.file_changed.store(true, Ordering::Relaxed);
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            pulse.advance(chunk.len());
-            progress.advance(0, want);
-            Ok(Some((Bytes::from(chunk), (file, left - want))))
-        }
-    })
 }
 
 fn join(mut parts: Vec<Bytes>) -> Bytes {
