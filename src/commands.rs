@@ -125,7 +125,6 @@ impl CommandError {
             Self::Init(error) => error.hint(),
             Self::Target(error) => error.hint(),
             Self::Publish(error) => Some(error.hint()),
-            Self::Scan(_) => None,
             Self::NoSiteFolder { .. } => Some(
                 "build the site first, or name its folder: onsave publish DIR".to_owned(),
             ),
@@ -137,7 +136,11 @@ impl CommandError {
                  says how much passes unasked"
                     .to_owned(),
             ),
-            Self::Telemetry(_) | Self::Man(_) | Self::Output(_) | Self::NotWired { .. } => None,
+            Self::Telemetry(_)
+            | Self::Man(_)
+            | Self::Scan(_)
+            | Self::Output(_)
+            | Self::NotWired { .. } => None,
         }
     }
 }

@@ -155,24 +155,27 @@ impl Publishing<'_> {
     async fn scan(&self, mut scanner: Scanner) -> Result<Scanner, CommandError> {
         // The stat index stands in the state folder, which the first scan of a site has to make.
         self.state.create()?;
-        let now = wall_clock();
-        let scanned = tokio::task::spawn_blocking(move || {
-            let scan = scanner.scan(&Dirty::Everything, now);
-            (scanner, scan)
-        })
-        .await;
-        let (mut scanner, scan) = scanned.map_err(PublishError::Worker)?;
-        match scan? {
-            Scan::Absent => {
+        let mut dirty = Dirty::Everything;
+        for _ in 0..MAX_TRIES {
+            let now = wall_clock();
+            let working = tokio::task::spawn_blocking(move || {
+                let found = scanner.scan(&dirty, now);
+                (scanner, found)
+            });
+            let found;
+            (scanner, found) = working.await.map_err(PublishError::Worker)?;
+            let Scan::Done(outcome) = found? else {
                 return Err(CommandError::NoSiteFolder {
                     path: self.config.dir.clone(),
                 });
+            };
+            for warning in &outcome.new_warnings {
+                tracing::warn!("{warning}");
             }
-            Scan::Done(outcome) => {
-                for warning in &outcome.new_warnings {
-                    tracing::warn!("{warning}");
-                }
+            if outcome.unstable.is_empty() {
+                break;
             }
+            dirty = Dirty::Paths(outcome.unstable);
         }
         let skipped = scanner.warnings().len();
         if self.config.publish.strict && skipped > 0 {

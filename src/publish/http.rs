@@ -20,7 +20,7 @@ use std::{
 use bytes::Bytes;
 use reqwest::{
     Client, ClientBuilder, Response, Url,
-    header::{CONTENT_ENCODING, HeaderMap},
+    header::{CONTENT_ENCODING, HeaderMap, HeaderValue},
     redirect,
 };
 use rustls::crypto::{CryptoProvider, ring};
@@ -61,7 +61,7 @@ impl Patience {
     /// on a slow disk, and giving up on it would only start it again.
     pub(crate) const DURABLE: Self = Self {
         stall: Duration::from_secs(30),
-        answer: Duration::from_secs(120),
+        answer: Duration::from_mins(2),
     };
 }
 
@@ -365,7 +365,7 @@ fn join(mut parts: Vec<Bytes>) -> Bytes {
 
 fn decode(headers: &HeaderMap, body: Bytes, limit: u64) -> Result<Bytes, HttpError> {
     use std::io::Read as _;
-    match headers.get(CONTENT_ENCODING).map(|value| value.as_bytes()) {
+    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"identity") => Ok(body),
         Some(b"zstd") => {
             let mut plain = Vec::new();

@@ -216,7 +216,7 @@ impl LocalServer {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, num::NonZeroUsize};
+    use std::{collections::BTreeMap, fs, num::NonZeroUsize};
 
     use onsave_protocol::Sha256Digest;
     use tempfile::TempDir;
@@ -237,7 +237,7 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let surroundings = Surroundings {
-                variables: Default::default(),
+                variables: BTreeMap::default(),
                 working_folder: folder.path().into(),
                 home: Some(folder.path().join("home")),
                 host: "desk".into(),
