@@ -47,7 +47,7 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from
 )]
 enum Output<'a> {
     Published {
-        url: &'a str,
+        target: &'a str,
         deploy_id: &'a str,
         added: usize,
         changed: usize,
@@ -60,11 +60,11 @@ enum Output<'a> {
         server_ms: Option<f64>,
     },
     InStep {
-        url: &'a str,
+        target: &'a str,
         deploy_id: Option<&'a str>,
     },
     DryRun {
-        url: &'a str,
+        target: &'a str,
         added: Vec<&'a SitePath>,
         changed: Vec<&'a SitePath>,
         removed: Vec<&'a SitePath>,
@@ -87,10 +87,11 @@ pub(super) async fn run(
         args,
         config: &config,
         state,
+        target: &target,
         publisher: target.publisher()?,
         progress: progress(args),
     };
-    let text = publishing.text(&target).await;
+    let text = publishing.text().await;
     publishing.progress.finish();
     target.close().await?;
     out.write_all(text?.as_bytes())?;
@@ -120,13 +121,14 @@ struct Publishing<'a> {
     args: &'a PublishArgs,
     config: &'a Config,
     state: &'a SiteState,
+    target: &'a Target,
     publisher: Publisher,
     progress: Progress,
 }
 
 impl Publishing<'_> {
     /// Does it, and returns what to print.
-    async fn text(&mut self, target: &Target) -> Result<String, CommandError> {
+    async fn text(&mut self) -> Result<String, CommandError> {
         let mut backoff = BACKOFF;
         let mut scanner = new_scanner(self.config, self.state);
         loop {
@@ -136,7 +138,7 @@ impl Publishing<'_> {
             let outcome = if self.args.dry_run {
                 self.dry_run(&scanner).await
             } else {
-                self.publish(&scanner, target, scan).await
+                self.publish(&scanner, scan).await
             };
             let error = match outcome {
                 Err(CommandError::Publish(error)) => error,
@@ -193,18 +195,13 @@ impl Publishing<'_> {
         let nothing = RemoteState::default();
         let remote = self.publisher.remote().unwrap_or(&nothing);
         Ok(if self.args.json {
-            super::json_line(&dry_run_output(&changeset, remote, self.publisher.url()))
+            super::json_line(&dry_run_output(&changeset, remote, self.target.place()))
         } else {
             dry_run_text(&changeset, remote)
         })
     }
 
-    async fn publish(
-        &mut self,
-        scanner: &Scanner,
-        target: &Target,
-        scan: Duration,
-    ) -> Result<String, CommandError> {
+    async fn publish(&mut self, scanner: &Scanner, scan: Duration) -> Result<String, CommandError> {
         let local = LocalSite {
             manifest: scanner.manifest(),
             site: Arc::new(scanner.files()),
@@ -228,38 +225,42 @@ impl Publishing<'_> {
                     scan,
                 };
                 report.log(timings);
-                self.remember(scanner, target, &report);
+                self.remember(scanner, &report);
                 Ok(self.published_text(&report, scan))
             }
         }
     }
 
     /// Leaves what a `watch` that starts later needs to tell a rollback from saves it missed.
-    fn remember(&self, scanner: &Scanner, target: &Target, report: &PublishReport) {
+    fn remember(&self, scanner: &Scanner, report: &PublishReport) {
         let tree = scanner.manifest().tree_digest();
-        let last = LastPublish::new(target.identity().to_owned(), report.deploy_id.clone(), tree);
+        let last = LastPublish::new(
+            self.target.identity().to_owned(),
+            report.deploy_id.clone(),
+            tree,
+        );
         if let Err(error) = last.store(&self.state.last_publish()) {
             tracing::warn!(%error, "the publish could not be remembered");
         }
     }
 
     fn in_step_text(&self) -> String {
-        let url = self.publisher.url();
+        let target = self.target.place();
         let deploy_id = self.publisher.remote().and_then(RemoteState::deploy_id);
         if self.args.json {
-            super::json_line(&Output::InStep { url, deploy_id })
+            super::json_line(&Output::InStep { target, deploy_id })
         } else {
-            format!("nothing to publish: {url} has every file as it is here\n")
+            format!("nothing to publish: {target} has every file as it is here\n")
         }
     }
 
     fn published_text(&self, report: &PublishReport, scan: Duration) -> String {
-        let url = self.publisher.url();
+        let target = self.target.place();
         if self.args.json {
-            super::json_line(&published_output(report, url, scan))
+            super::json_line(&published_output(report, target, scan))
         } else {
             format!(
-                "published {} to {url} as {}: {} sent in {:.0} ms\n",
+                "published {} to {target} as {}: {} sent in {:.0} ms\n",
                 report.what(),
                 report.deploy_id,
                 indicatif::HumanBytes(report.wire.sent),
@@ -278,10 +279,10 @@ fn may_pass(error: &PublishError) -> bool {
     }
 }
 
-fn published_output<'a>(report: &'a PublishReport, url: &'a str, scan: Duration) -> Output<'a> {
+fn published_output<'a>(report: &'a PublishReport, target: &'a str, scan: Duration) -> Output<'a> {
     let ms = |duration: Duration| (duration.as_secs_f64() * 1e4).round() / 10.0;
     Output::Published {
-        url,
+        target,
         deploy_id: &report.deploy_id,
         added: report.counts.added,
         changed: report.counts.changed,
@@ -295,11 +296,15 @@ fn published_output<'a>(report: &'a PublishReport, url: &'a str, scan: Duration)
     }
 }
 
-fn dry_run_output<'a>(changeset: &'a Changeset, remote: &RemoteState, url: &'a str) -> Output<'a> {
+fn dry_run_output<'a>(
+    changeset: &'a Changeset,
+    remote: &RemoteState,
+    target: &'a str,
+) -> Output<'a> {
     let is_known = |path: &&SitePath| remote.manifest().get(path.as_str()).is_some();
     let (changed, added) = changeset.puts.keys().partition(is_known);
     Output::DryRun {
-        url,
+        target,
         added,
         changed,
         removed: changeset.removes.iter().collect(),
@@ -361,7 +366,7 @@ mod tests {
         );
         assert_eq!(
             super::super::json_line(&dry_run_output(&changeset, &remote, "http://x")),
-            "{\"status\":\"dryRun\",\"url\":\"http://x\",\"added\":[\"a\"],\
+            "{\"status\":\"dryRun\",\"target\":\"http://x\",\"added\":[\"a\"],\
              \"changed\":[\"b\"],\"removed\":[\"c\"]}\n"
         );
     }

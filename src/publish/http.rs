@@ -10,6 +10,7 @@ mod pulse;
 
 use std::{
     error::Error as StdError,
+    io,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -18,6 +19,8 @@ use std::{
 };
 
 use bytes::Bytes;
+#[cfg(test)]
+use reqwest::header::HeaderName;
 use reqwest::{
     Client, ClientBuilder, Response, Url,
     header::{CONTENT_ENCODING, HeaderMap, HeaderValue},
@@ -70,13 +73,13 @@ impl Patience {
 pub enum HttpError {
     /// No connection could be made.
     #[error("failed to connect")]
-    Connect(#[source] reqwest::Error),
+    Connect(#[source] io::Error),
     /// The TLS handshake failed.
     #[error("failed to set up TLS")]
     Tls(#[source] rustls::Error),
     /// The connection broke before the whole answer was there.
     #[error("the connection broke")]
-    Broken(#[source] reqwest::Error),
+    Broken(#[source] io::Error),
     /// Nothing moved for too long.
     #[error("nothing moved for {} s", .0.as_secs())]
     Stalled(Duration),
@@ -85,7 +88,7 @@ pub enum HttpError {
     AnswerTooLong(u64),
     /// The answer's content coding is broken or unknown.
     #[error("the answer's content coding cannot be read")]
-    BadCoding(#[source] std::io::Error),
+    BadCoding(#[source] io::Error),
     /// The file that was the body ended early or could not be read.
     #[error("the file changed while it was sent")]
     FileChanged,
@@ -145,6 +148,26 @@ impl Answer {
     /// Returns the value of a header, when it is text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+}
+
+#[cfg(test)]
+impl Answer {
+    /// Returns an answer that nobody sent.
+    pub(crate) fn made_up(
+        status: u16,
+        headers: &[(&'static str, &'static str)],
+        body: &str,
+    ) -> Self {
+        let value = |text: &'static str| HeaderValue::from_static(text);
+        let headers = headers
+            .iter()
+            .map(|(name, text)| (HeaderName::from_static(name), value(text)));
+        Self {
+            status,
+            headers: headers.collect(),
+            body: body.to_owned().into(),
+        }
     }
 }
 
@@ -380,7 +403,7 @@ fn decode(headers: &HeaderMap, body: Bytes, limit: u64) -> Result<Bytes, HttpErr
             }
             Ok(plain.into())
         }
-        Some(_) => Err(HttpError::BadCoding(std::io::ErrorKind::Unsupported.into())),
+        Some(_) => Err(HttpError::BadCoding(io::ErrorKind::Unsupported.into())),
     }
 }
 
@@ -391,11 +414,11 @@ fn broken(error: reqwest::Error) -> HttpError {
         return HttpError::Tls(tls);
     }
     if error.is_connect() {
-        HttpError::Connect(error)
+        HttpError::Connect(innermost(&error))
     } else if error.is_builder() {
         HttpError::Invalid(error)
     } else {
-        HttpError::Broken(error)
+        HttpError::Broken(innermost(&error))
     }
 }
 
@@ -404,8 +427,8 @@ fn tls_cause(error: &reqwest::Error) -> Option<rustls::Error> {
     while let Some(error) = cause {
         // An io::Error does not name what it wraps as its source, but as its inner error.
         let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
             .and_then(|inner| inner.downcast_ref::<rustls::Error>());
         if let Some(tls) = inner.or_else(|| error.downcast_ref()) {
             return Some(tls.clone());
@@ -413,4 +436,17 @@ fn tls_cause(error: &reqwest::Error) -> Option<rustls::Error> {
         cause = error.source();
     }
     None
+}
+
+/// Returns the cause below all layers: the layers between say nothing to a person.
+fn innermost(error: &reqwest::Error) -> io::Error {
+    let mut innermost: &(dyn StdError + 'static) = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    let system = innermost.downcast_ref().and_then(io::Error::raw_os_error);
+    system.map_or_else(
+        || io::Error::other(innermost.to_string()),
+        io::Error::from_raw_os_error,
+    )
 }
