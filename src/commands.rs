@@ -14,7 +14,10 @@ mod publish;
 mod rollback;
 mod watch;
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
 #[cfg(test)]
 pub(crate) use self::init::EXAMPLE;
@@ -25,6 +28,7 @@ use crate::{
     daemon::DaemonError,
     exit_code::ExitCode,
     publish::{FailureKind, PublishError},
+    scan::ScanError,
     state_folder::{SiteState, StateError},
     surroundings::Surroundings,
     target::TargetError,
@@ -55,6 +59,21 @@ pub enum CommandError {
     /// A call to the target failed.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// The site folder cannot be scanned.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+    /// There is no site folder.
+    #[error("there is no site folder {}", path.display())]
+    NoSiteFolder {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// Files would be skipped, and `strict` forbids that.
+    #[error("{skipped} files or names are doubtful, and strict forbids that")]
+    Strict {
+        /// How many warnings there are.
+        skipped: usize,
+    },
     /// The guard holds the publish.
     #[error("held: {removes} of {of} files would be removed")]
     Held {
@@ -72,12 +91,6 @@ pub enum CommandError {
     /// What was to be printed could not be.
     #[error("failed to write the output")]
     Output(#[from] io::Error),
-    /// The command is known, and not built in.
-    #[error("`onsave {command}` is not wired")]
-    NotWired {
-        /// The command's name.
-        command: &'static str,
-    },
 }
 
 impl CommandError {
@@ -92,6 +105,8 @@ impl CommandError {
                 FailureKind::SiteFolder => ExitCode::SiteFolder,
                 FailureKind::Internal => ExitCode::Failure,
             },
+            Self::Scan(_) | Self::NoSiteFolder { .. } => ExitCode::SiteFolder,
+            Self::Strict { .. } => ExitCode::Strict,
             Self::Held { .. } => ExitCode::Held,
             Self::State(_)
             | Self::Target(_)
@@ -99,8 +114,7 @@ impl CommandError {
             | Self::Signals(_)
             | Self::Init(_)
             | Self::Man(_)
-            | Self::Output(_)
-            | Self::NotWired { .. } => ExitCode::Failure,
+            | Self::Output(_) => ExitCode::Failure,
         }
     }
 
@@ -113,6 +127,12 @@ impl CommandError {
             Self::Init(error) => error.hint(),
             Self::Target(error) => error.hint(),
             Self::Publish(error) => Some(error.hint()),
+            Self::NoSiteFolder { .. } => Some(
+                "build the site first, or name its folder: onsave publish DIR".to_owned(),
+            ),
+            Self::Strict { .. } => {
+                Some("the warnings above name them; .onsaveignore leaves files out".to_owned())
+            }
             Self::Held { .. } => Some(
                 "if that is meant, run `onsave publish --allow-removals`; publish.max_removal_percent \
                  says how much passes unasked"
@@ -122,8 +142,8 @@ impl CommandError {
             | Self::Man(_)
             | Self::Daemon(_)
             | Self::Signals(_)
-            | Self::Output(_)
-            | Self::NotWired { .. } => None,
+            | Self::Scan(_)
+            | Self::Output(_) => None,
         }
     }
 }

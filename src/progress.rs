@@ -203,3 +203,54 @@ fn style() -> ProgressStyle {
     )
     .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was written, seen by the test as well.
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_are_few_and_say_how_far_it_is() {
+        let shared = Shared::default();
+        let progress = Progress::lines(Box::new(shared.clone()));
+        progress.begin(10, 10 * 1_024);
+        for _ in 0..10 {
+            progress.advance(1, 1_024);
+            tokio::time::advance(Duration::from_millis(500)).await;
+        }
+        progress.finish();
+        let text = String::from_utf8(shared.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(
+            text,
+            "5 of 10 files, 5.00 KiB of 10.00 KiB\n9 of 10 files, 9.00 KiB of 10.00 KiB\n"
+        );
+    }
+
+    #[test]
+    fn a_bar_counts_bytes_and_files() {
+        let progress = Progress::bar();
+        progress.begin(3, 100);
+        progress.advance(1, 40);
+        let Progress::Bar(bar) = &progress else {
+            panic!("{progress:?}");
+        };
+        assert_eq!((bar.bar.position(), bar.bar.length()), (40, Some(100)));
+        assert_eq!(bar.bar.message(), "1 of 3 files");
+        progress.begin(2, 50);
+        assert_eq!((bar.bar.position(), bar.bar.length()), (0, Some(50)));
+        progress.finish();
+    }
+}

@@ -177,10 +177,9 @@ impl Publisher {
             }
             outcome => outcome?,
         };
-        let known = match (fetched, self.known.take()) {
-            (Some(fetched), _) | (None, Some(fetched)) => fetched,
-            // Nothing is known, so that no etag was sent: "not modified" answers no question.
-            (None, None) => return Err(self.not_onsave(304)),
+        // Where nothing is known no etag was sent: "not modified" answers no question.
+        let Some(known) = fetched.or(self.known.take()) else {
+            return Err(self.not_onsave(304));
         };
         Ok(&self.known.insert(known).remote)
     }

@@ -152,17 +152,16 @@ impl Scanner {
         Some(self.root.as_ref()?.real.join(local.as_str()))
     }
 
-    /// Returns where the scanned files are, as of the latest scan.
+    /// Returns where the files of the manifest are, for a publish that outlives this scan; cheap
+    /// unless many names are in another normal form.
     #[must_use]
-    pub fn site_files(&self) -> SiteFiles {
-        let Some(root) = &self.root else {
-            return SiteFiles::default();
-        };
-        let other_names = self.names.decomposed().filter_map(|path| {
-            let local = self.local_file(path)?;
-            Some((path.clone(), local))
-        });
-        SiteFiles::new(root.real.clone(), other_names.collect())
+    pub fn files(&self) -> SiteFiles {
+        let other_names = self
+            .names
+            .decomposed()
+            .filter_map(|site| Some((site.clone(), self.local_file(site)?)));
+        let root = self.root.as_ref().map(|root| root.real.clone());
+        SiteFiles::new(root.unwrap_or_default(), other_names.collect())
     }
 
     /// Looks at what is dirty and brings the manifest up to date.

@@ -5,16 +5,19 @@
 //! bytes that were not scanned are refused.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     fs::File,
-    io::{self, Read as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
-use onsave_protocol::{FileEntry, Sha256Digest, SitePath};
+use onsave_protocol::{FileEntry, SitePath};
 
-use crate::publish::{ReadError, SiteBytes};
+use crate::{
+    publish::{ReadError, SiteBytes},
+    scan,
+};
 
 /// Where the files of one site folder are.
 #[derive(Debug, Clone, Default)]
@@ -32,52 +35,42 @@ impl SiteFiles {
         Self { root, other_names }
     }
 
-    fn open_sized(&self, path: &SitePath, expected: &FileEntry) -> Result<File, ReadError> {
-        let file = match self.other_names.get(path) {
-            Some(other) => File::open(other),
-            None => File::open(self.root.join(path.as_str())),
-        };
-        let file = file.map_err(gone_or_unreadable)?;
-        let metadata = file.metadata().map_err(ReadError::Io)?;
-        if !metadata.is_file() || metadata.len() != expected.size {
-            return Err(ReadError::ChangedSinceScan);
+    fn place(&self, path: &SitePath) -> Cow<'_, Path> {
+        match self.other_names.get(path) {
+            Some(other) => Cow::Borrowed(other),
+            None => Cow::Owned(self.root.join(path.as_str())),
         }
-        Ok(file)
     }
 }
 
 impl SiteBytes for SiteFiles {
     fn read(&self, path: &SitePath, expected: &FileEntry) -> Result<Bytes, ReadError> {
-        let file = self.open_sized(path, expected)?;
-        let capacity = usize::try_from(expected.size).unwrap_or_default();
-        let mut bytes = Vec::with_capacity(capacity);
-        // A file that grows while it is read is not the one that was scanned: one byte tells.
-        file.take(expected.size + 1)
-            .read_to_end(&mut bytes)
-            .map_err(ReadError::Io)?;
-        if Sha256Digest::of(&bytes) != expected.digest {
-            return Err(ReadError::ChangedSinceScan);
+        match scan::read_checked(&self.place(path), expected) {
+            Ok(bytes) => Ok(bytes.into()),
+            Err(error) => Err(error.into()),
         }
-        Ok(bytes.into())
     }
 
     fn open(&self, path: &SitePath, expected: &FileEntry) -> Result<File, ReadError> {
-        self.open_sized(path, expected)
+        Ok(scan::open_checked(&self.place(path), expected)?)
     }
 }
 
-fn gone_or_unreadable(error: io::Error) -> ReadError {
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
-            ReadError::ChangedSinceScan
+impl From<scan::ReadError> for ReadError {
+    /// Leaves the local path out: the publisher names the site path.
+    fn from(error: scan::ReadError) -> Self {
+        match error {
+            scan::ReadError::Changed { .. } => Self::ChangedSinceScan,
+            scan::ReadError::Io { source, .. } => Self::Io(source),
         }
-        _ => ReadError::Io(error),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use onsave_protocol::Sha256Digest;
 
     use super::*;
 

@@ -166,6 +166,16 @@ impl Target {
         &self.endpoint.url
     }
 
+    /// Returns where the site is published, for a person: the address, or the volume's folder when
+    /// the server there ends with the command.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        match self.server {
+            Some(_) => &self.identity,
+            None => &self.endpoint.url,
+        }
+    }
+
     /// Returns what tells this target from others, also when its address changes.
     #[must_use]
     pub fn identity(&self) -> &str {

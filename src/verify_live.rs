@@ -147,7 +147,6 @@ impl LiveCheck {
         }
         match (self.expected, seen.status) {
             (Expected::Gone, 404 | 410) => LiveVerdict::Live { url },
-            (Expected::Gone, status @ 200..=299) => mismatch(format!("status {status}")),
             (Expected::File(digest), 200..=299) => match seen.etag.as_deref().map(opaque_tag) {
                 None => unknown("there is no entity tag".into()),
                 Some(tag) if tag.starts_with(&digest.to_hex()[..TAG_DIGITS]) => {
@@ -156,7 +155,9 @@ impl LiveCheck {
                 Some(tag) if is_of_our_kind(tag) => mismatch(format!("entity tag {tag}")),
                 Some(tag) => unknown(format!("its entity tag is of another kind: {tag}")),
             },
-            (Expected::File(_), status @ (404 | 410)) => mismatch(format!("status {status}")),
+            (Expected::Gone, status @ 200..=299) | (Expected::File(_), status @ (404 | 410)) => {
+                mismatch(format!("status {status}"))
+            }
             (_, status) => unknown(format!("it answers with status {status}")),
         }
     }

@@ -183,12 +183,12 @@ mod tests {
             summary("1777000001000-a1b2c3d4", false),
             summary("1777000000000-00000000", true),
         ];
-        let expected = "\
+        let expected = "
    ID                      TIME                 FILES  SIZE      CHANGES  BY        MESSAGE
    1777000001000-a1b2c3d4  2026-04-24 03:06:41  12     2.00 KiB  +1 -0    ann@desk  line [2Jone line two
 *  1777000000000-00000000  2026-04-24 03:06:40  12     2.00 KiB  +1 -0    ann@desk  line [2Jone line two
 ";
-        assert_eq!(table(&deploys, &TimeZone::UTC), expected);
+        assert_eq!(format!("\n{}", table(&deploys, &TimeZone::UTC)), expected);
     }
 
     #[test]

@@ -174,7 +174,7 @@ async fn publish(
             }
         }
     }
-    let site: Arc<dyn SiteBytes> = Arc::new(hands.scanner.site_files());
+    let site: Arc<dyn SiteBytes> = Arc::new(hands.scanner.files());
     let local = LocalSite {
         manifest: hands.scanner.manifest(),
         site,

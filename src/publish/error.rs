@@ -229,6 +229,19 @@ impl PublishError {
         }
     }
 
+    /// Returns whether the same publish may succeed a moment later without anybody doing anything.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::NoAnswer {
+                source: HttpError::Broken(_) | HttpError::Stalled(_),
+                ..
+            } | Self::Busy { .. }
+                | Self::MissingBlobs(_)
+        )
+    }
+
     /// Returns the least time to wait that the server asked for.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
@@ -400,5 +413,136 @@ fn unauthorised(
             status: answer.status,
             message: message.to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> PublishError {
+        let asked = Asked {
+            url: "https://example.org",
+            secret_origin: "file /etc/secret",
+            local_time: "2026-11-22T10:00:00Z",
+        };
+        refusal(&Answer::made_up(status, headers, body), asked)
+    }
+
+    #[test]
+    fn refusals_become_what_they_mean() {
+        use FailureKind::{Refused, SiteFolder, Unreachable};
+        let table = [
+            (
+                400,
+                r#"{"error":"x","code":"bad_request"}"#,
+                RetryClass::Never,
+                Refused,
+            ),
+            (
+                400,
+                r#"{"error":"x","code":"digest_mismatch"}"#,
+                RetryClass::Rescan,
+                SiteFolder,
+            ),
+            (
+                401,
+                r#"{"error":"missing auth headers"}"#,
+                RetryClass::Never,
+                Refused,
+            ),
+            (
+                401,
+                r#"{"error":"invalid signature"}"#,
+                RetryClass::Backoff,
+                Refused,
+            ),
+            (
+                401,
+                r#"{"error":"timestamp skew too large"}"#,
+                RetryClass::Backoff,
+                Refused,
+            ),
+            (
+                409,
+                r#"{"error":"x","code":"staging_conflict"}"#,
+                RetryClass::FreshManifest,
+                Refused,
+            ),
+            (412, r#"{"error":"x"}"#, RetryClass::FreshManifest, Refused),
+            (
+                413,
+                r#"{"error":"x","code":"too_large"}"#,
+                RetryClass::Never,
+                Refused,
+            ),
+            (422, r#"{"error":"x"}"#, RetryClass::Never, Refused),
+            (429, r#"{"error":"x"}"#, RetryClass::Backoff, Unreachable),
+            (500, "<html>", RetryClass::Backoff, Unreachable),
+            (
+                503,
+                r#"{"error":"x","code":"a code of tomorrow"}"#,
+                RetryClass::Backoff,
+                Unreachable,
+            ),
+            (
+                507,
+                r#"{"error":"x","code":"volume_full"}"#,
+                RetryClass::Backoff,
+                Refused,
+            ),
+        ];
+        for (status, body, retry, kind) in table {
+            let error = refused(status, &[], body);
+            assert_eq!(
+                (error.retry(), error.kind()),
+                (retry, kind),
+                "{status} {body}"
+            );
+            assert!(!error.hint().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_busy_server_says_how_long() {
+        let error = refused(503, &[("retry-after", "7")], r#"{"error":"busy"}"#);
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+        assert!(error.is_passing());
+        assert_eq!(error.to_string(), "https://example.org is busy: busy");
+    }
+
+    #[test]
+    fn the_current_deploy_and_what_is_missing_are_kept() {
+        let id = "1777000001000-a1b2c3d4";
+        let error = refused(
+            412,
+            &[],
+            &format!(r#"{{"error":"x","currentDeployId":"{id}"}}"#),
+        );
+        assert!(
+            matches!(&error, PublishError::BaseNotCurrent { current: Some(current) } if current == id)
+        );
+        let digest = Sha256Digest::of(b"x");
+        let error = refused(
+            422,
+            &[],
+            &format!(r#"{{"error":"x","missing":["{digest}"]}}"#),
+        );
+        assert!(matches!(&error, PublishError::MissingBlobs(missing) if missing[..] == [digest]));
+    }
+
+    #[test]
+    fn both_clocks_are_named() {
+        let date = "Sun, 22 Nov 2026 09:00:00 GMT";
+        let error = refused(
+            401,
+            &[("date", date)],
+            r#"{"error":"x","code":"timestamp_skew"}"#,
+        );
+        let text = error.to_string();
+        assert!(
+            text.contains(date) && text.contains("2026-11-22T10:00:00Z"),
+            "{text}"
+        );
     }
 }

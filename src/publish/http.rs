@@ -5,25 +5,32 @@
 //! take an hour and is healthy as long as bytes move, and a dead peer is noticed within
 //! [`Patience::stall`]. Nothing is retried here and nothing is known of deploys: see `session`.
 
+mod public;
+mod pulse;
+
 use std::{
     error::Error as StdError,
+    io,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, stream};
+#[cfg(test)]
+use reqwest::header::HeaderName;
 use reqwest::{
     Client, ClientBuilder, Response, Url,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap},
+    header::{CONTENT_ENCODING, HeaderMap, HeaderValue},
     redirect,
 };
 use rustls::crypto::{CryptoProvider, ring};
-use tokio::{io::AsyncReadExt as _, time::Instant};
+use tokio::time::Instant;
 
+pub(crate) use self::public::{PublicHttp, Seen};
+use self::pulse::{Pulse, attach};
 use crate::progress::Progress;
 
 /// How long a name look-up, a TCP and a TLS handshake may take together.
@@ -36,12 +43,6 @@ const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(10);
 /// Below the server's own limit for idle connections (two minutes), so that it is this side that
 /// closes first and no request runs into a closing connection.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
-
-/// Size of the pieces in which a body is handed to the connection, in bytes: the grain of progress.
-const CHUNK_BYTES: usize = 256 * 1024;
-
-/// Redirects that are followed to the public site, at most.
-const MAX_REDIRECTS: usize = 5;
 
 /// How long an exchange may stand still.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +64,7 @@ impl Patience {
     /// on a slow disk, and giving up on it would only start it again.
     pub(crate) const DURABLE: Self = Self {
         stall: Duration::from_secs(30),
-        answer: Duration::from_secs(120),
+        answer: Duration::from_mins(2),
     };
 }
 
@@ -72,13 +73,13 @@ impl Patience {
 pub enum HttpError {
     /// No connection could be made.
     #[error("failed to connect")]
-    Connect(#[source] reqwest::Error),
+    Connect(#[source] io::Error),
     /// The TLS handshake failed.
     #[error("failed to set up TLS")]
     Tls(#[source] rustls::Error),
     /// The connection broke before the whole answer was there.
     #[error("the connection broke")]
-    Broken(#[source] reqwest::Error),
+    Broken(#[source] io::Error),
     /// Nothing moved for too long.
     #[error("nothing moved for {} s", .0.as_secs())]
     Stalled(Duration),
@@ -87,7 +88,7 @@ pub enum HttpError {
     AnswerTooLong(u64),
     /// The answer's content coding is broken or unknown.
     #[error("the answer's content coding cannot be read")]
-    BadCoding(#[source] std::io::Error),
+    BadCoding(#[source] io::Error),
     /// The file that was the body ended early or could not be read.
     #[error("the file changed while it was sent")]
     FileChanged,
@@ -150,6 +151,26 @@ impl Answer {
     }
 }
 
+#[cfg(test)]
+impl Answer {
+    /// Returns an answer that nobody sent.
+    pub(crate) fn made_up(
+        status: u16,
+        headers: &[(&'static str, &'static str)],
+        body: &str,
+    ) -> Self {
+        let value = |text: &'static str| HeaderValue::from_static(text);
+        let headers = headers
+            .iter()
+            .map(|(name, text)| (HeaderName::from_static(name), value(text)));
+        Self {
+            status,
+            headers: headers.collect(),
+            body: body.to_owned().into(),
+        }
+    }
+}
+
 /// Bytes on the wire, headers included, TLS and TCP framing not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wire {
@@ -193,7 +214,8 @@ impl Http {
     /// Returns a client for `origin`: scheme, host and port.
     pub(crate) fn new(origin: &str) -> Result<Self, HttpError> {
         let origin = Url::parse(origin).map_err(|_| HttpError::BadUrl)?;
-        let mut builder = base_builder(&origin).redirect(redirect::Policy::none());
+        let mut builder =
+            client_builder(origin.scheme() == "https").redirect(redirect::Policy::none());
         if is_loopback(&origin) {
             // A proxy that the environment names is for other machines.
             builder = builder.no_proxy();
@@ -327,57 +349,6 @@ impl Http {
     }
 }
 
-/// Asks the public site, as a visitor would: any host, redirects followed.
-#[derive(Debug, Clone)]
-pub(crate) struct PublicHttp {
-    client: Client,
-}
-
-/// What a `HEAD` of a public URL showed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pub(crate) status: u16,
-    pub(crate) etag: Option<String>,
-    /// The URL's path where the redirects ended.
-    pub(crate) path: String,
-}
-
-impl PublicHttp {
-    /// Returns a client for the site at `base`.
-    pub(crate) fn new(base: &str) -> Result<Self, HttpError> {
-        let base = Url::parse(base).map_err(|_| HttpError::BadUrl)?;
-        let mut builder = client_builder(true).redirect(redirect::Policy::limited(MAX_REDIRECTS));
-        if is_loopback(&base) {
-            builder = builder.no_proxy();
-        }
-        Ok(Self {
-            client: builder.build().map_err(HttpError::Invalid)?,
-        })
-    }
-
-    /// Returns what `HEAD url` answers.
-    pub(crate) async fn head(&self, url: &str) -> Result<Seen, HttpError> {
-        let sending = self.client.head(url).send();
-        let limit = Patience::PROMPT.answer;
-        let response = tokio::time::timeout(limit, sending)
-            .await
-            .map_err(|_| HttpError::Stalled(limit))?
-            .map_err(broken)?;
-        let etag = response.headers().get(reqwest::header::ETAG);
-        Ok(Seen {
-            status: response.status().as_u16(),
-            etag: etag
-                .and_then(|value| value.to_str().ok())
-                .map(str::to_owned),
-            path: response.url().path().to_owned(),
-        })
-    }
-}
-
-fn base_builder(origin: &Url) -> ClientBuilder {
-    client_builder(origin.scheme() == "https")
-}
-
 fn client_builder(with_certificates: bool) -> ClientBuilder {
     if CryptoProvider::get_default().is_none() {
         // Whoever installs one first wins; losing that race leaves an equal provider in place.
@@ -407,129 +378,6 @@ fn is_loopback(url: &Url) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-/// How far the body of one exchange has been handed to the connection.
-#[derive(Debug)]
-struct Pulse {
-    moved: AtomicU64,
-    length: u64,
-    file_changed: AtomicBool,
-}
-
-impl Pulse {
-    const fn new(length: u64) -> Self {
-        Self {
-            moved: AtomicU64::new(0),
-            length,
-            file_changed: AtomicBool::new(false),
-        }
-    }
-
-    fn advance(&self, bytes: usize) {
-        self.moved.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// Waits for `sending`, as long as something moves.
-    async fn guard(
-        &self,
-        mut sending: std::pin::Pin<&mut impl Future<Output = reqwest::Result<Response>>>,
-        patience: Patience,
-    ) -> Result<Response, HttpError> {
-        loop {
-            let before = self.moved.load(Ordering::Relaxed);
-            let limit = if before >= self.length {
-                patience.answer
-            } else {
-                patience.stall
-            };
-            // The future is polled on where it was: a time-out of one round takes nothing from it.
-            match tokio::time::timeout(limit, &mut sending).await {
-                Ok(Ok(response)) => return Ok(response),
-                Ok(Err(_)) if self.file_changed.load(Ordering::Relaxed) => {
-                    return Err(HttpError::FileChanged);
-                }
-                Ok(Err(error)) => return Err(broken(error)),
-                Err(_) if self.moved.load(Ordering::Relaxed) > before => {}
-                Err(_) => return Err(HttpError::Stalled(limit)),
-            }
-        }
-    }
-}
-
-fn attach(
-    building: reqwest::RequestBuilder,
-    body: Body,
-    pulse: &Arc<Pulse>,
-) -> reqwest::RequestBuilder {
-    let length = body.len();
-    match body {
-        Body::Parts(parts) if length <= CHUNK_BYTES as u64 => {
-            // Small enough to leave in one write, together with the headers.
-            pulse.moved.store(length, Ordering::Relaxed);
-            match length {
-                0 => building,
-                _ => building.body(join(parts)),
-            }
-        }
-        Body::Parts(parts) => {
-            let pulse = Arc::clone(pulse);
-            let chunks = stream::iter(parts).flat_map(|part| stream::iter(chunks(part)));
-            let counted = chunks.map(move |chunk| {
-                pulse.advance(chunk.len());
-                Ok::<_, std::io::Error>(chunk)
-            });
-            building
-                .header(CONTENT_LENGTH, length)
-                .body(reqwest::Body::wrap_stream(counted))
-        }
-        Body::File {
-            file,
-            size,
-            progress,
-        } => building
-            .header(CONTENT_LENGTH, size)
-            .body(reqwest::Body::wrap_stream(file_chunks(
-                file,
-                progress,
-                Arc::clone(pulse),
-            ))),
-    }
-}
-
-fn chunks(mut part: Bytes) -> impl Iterator<Item = Bytes> {
-    std::iter::from_fn(move || {
-        let next = part.split_to(part.len().min(CHUNK_BYTES));
-        (!next.is_empty()).then_some(next)
-    })
-}
-
-fn file_chunks(
-    file: std::fs::File,
-    progress: Progress,
-    pulse: Arc<Pulse>,
-) -> impl Stream<Item = std::io::Result<Bytes>> + Send + 'static {
-    let size = pulse.length;
-    let start = (tokio::fs::File::from_std(file), size);
-    stream::try_unfold(start, move |(mut file, left)| {
-        let (progress, pulse) = (progress.clone(), Arc::clone(&pulse));
-        async move {
-            if left == 0 {
-                return Ok(None);
-            }
-            let want = left.min(CHUNK_BYTES as u64);
-            let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-            let got = (&mut file).take(want).read_to_end(&mut chunk).await;
-            // A file that got shorter is told apart from a connection that broke.
-            if !matches!(got, Ok(length) if length as u64 == want) {
-                pulse.file_changed.store(true, Ordering::Relaxed);
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            pulse.advance(chunk.len());
-            progress.advance(0, want);
-            Ok(Some((Bytes::from(chunk), (file, left - want))))
-        }
-    })
-}
-
 fn join(mut parts: Vec<Bytes>) -> Bytes {
     match parts.len() {
         0 => Bytes::new(),
@@ -540,7 +388,7 @@ fn join(mut parts: Vec<Bytes>) -> Bytes {
 
 fn decode(headers: &HeaderMap, body: Bytes, limit: u64) -> Result<Bytes, HttpError> {
     use std::io::Read as _;
-    match headers.get(CONTENT_ENCODING).map(|value| value.as_bytes()) {
+    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"identity") => Ok(body),
         Some(b"zstd") => {
             let mut plain = Vec::new();
@@ -555,7 +403,7 @@ fn decode(headers: &HeaderMap, body: Bytes, limit: u64) -> Result<Bytes, HttpErr
             }
             Ok(plain.into())
         }
-        Some(_) => Err(HttpError::BadCoding(std::io::ErrorKind::Unsupported.into())),
+        Some(_) => Err(HttpError::BadCoding(io::ErrorKind::Unsupported.into())),
     }
 }
 
@@ -566,11 +414,11 @@ fn broken(error: reqwest::Error) -> HttpError {
         return HttpError::Tls(tls);
     }
     if error.is_connect() {
-        HttpError::Connect(error)
+        HttpError::Connect(innermost(&error))
     } else if error.is_builder() {
         HttpError::Invalid(error)
     } else {
-        HttpError::Broken(error)
+        HttpError::Broken(innermost(&error))
     }
 }
 
@@ -579,8 +427,8 @@ fn tls_cause(error: &reqwest::Error) -> Option<rustls::Error> {
     while let Some(error) = cause {
         // An io::Error does not name what it wraps as its source, but as its inner error.
         let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
             .and_then(|inner| inner.downcast_ref::<rustls::Error>());
         if let Some(tls) = inner.or_else(|| error.downcast_ref()) {
             return Some(tls.clone());
@@ -588,4 +436,17 @@ fn tls_cause(error: &reqwest::Error) -> Option<rustls::Error> {
         cause = error.source();
     }
     None
+}
+
+/// Returns the cause below all layers: the layers between say nothing to a person.
+fn innermost(error: &reqwest::Error) -> io::Error {
+    let mut innermost: &(dyn StdError + 'static) = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    let system = innermost.downcast_ref().and_then(io::Error::raw_os_error);
+    system.map_or_else(
+        || io::Error::other(innermost.to_string()),
+        io::Error::from_raw_os_error,
+    )
 }

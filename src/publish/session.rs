@@ -6,7 +6,11 @@
 
 use onsave_protocol::{
     Sha256Digest,
-    wire::error::{ErrorBody, ErrorCode},
+    digest::hex,
+    wire::{
+        error::{ErrorBody, ErrorCode},
+        v2::REQUEST_ID_HEADER,
+    },
 };
 use serde::de::DeserializeOwned;
 
@@ -14,7 +18,7 @@ use super::{
     error::{Asked, PublishError, refusal},
     http::{Answer, Body, Http, HttpError, Patience, Request, Wire},
     retry::RetryClass,
-    sign::{Generations, Precondition, Signer, Unsigned},
+    sign::{Generations, NoRandomness, Precondition, Signer, Unsigned},
 };
 
 /// How often one call is sent at most: every pooled connection may be stale after a restart.
@@ -193,6 +197,14 @@ impl Session {
         let signed = self.signer.headers(&unsigned, call.generations);
         let mut headers = signed.map_err(|error| SendError::Refused(error.into()))?;
         headers.push(("accept-encoding", "zstd".into()));
+        let request_id = request_id().map_err(|error| SendError::Refused(error.into()))?;
+        tracing::debug!(
+            request.id = request_id,
+            call.method,
+            call.path_and_query,
+            "calling"
+        );
+        headers.push((REQUEST_ID_HEADER, request_id));
         if let Some(media_type) = call.media_type {
             headers.push(("content-type", media_type.into()));
         }
@@ -258,6 +270,13 @@ impl SendError {
             Self::NonceReused(error) | Self::Refused(error) => error,
         }
     }
+}
+
+/// Returns an id that the server logs as well, so that both logs can be joined.
+fn request_id() -> Result<String, NoRandomness> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(NoRandomness)?;
+    Ok(hex(&bytes))
 }
 
 fn nonce_was_used(answer: &Answer) -> bool {

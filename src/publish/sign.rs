@@ -64,8 +64,8 @@ impl fmt::Debug for Signer {
 
 /// No signature can be made.
 #[derive(Debug, thiserror::Error)]
-#[error("the system has no random bytes for a nonce")]
-pub struct NoRandomness(#[source] getrandom::Error);
+#[error("the system has no random bytes")]
+pub struct NoRandomness(#[source] pub(crate) getrandom::Error);
 
 impl Signer {
     /// Returns a signer that signs as of the machine's time.

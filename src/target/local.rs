@@ -213,3 +213,139 @@ impl LocalServer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, fs, num::NonZeroUsize};
+
+    use onsave_protocol::Sha256Digest;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        publish::Publisher,
+        surroundings::{Stream, Surroundings},
+    };
+
+    struct Site {
+        folder: TempDir,
+        config: LocalTarget,
+        state: SiteState,
+    }
+
+    impl Site {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let surroundings = Surroundings {
+                variables: BTreeMap::default(),
+                working_folder: folder.path().into(),
+                home: Some(folder.path().join("home")),
+                host: "desk".into(),
+                stderr: Stream::Other,
+            };
+            Self {
+                config: LocalTarget {
+                    address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                    volume: folder.path().join(".onsave/volume"),
+                    keep_deploys: NonZeroUsize::MIN,
+                },
+                state: SiteState::locate(&surroundings, folder.path()).unwrap(),
+                folder,
+            }
+        }
+
+        fn target(&self) -> LocalSiteServer<'_> {
+            LocalSiteServer {
+                config: &self.config,
+                root: self.folder.path(),
+                state: &self.state,
+            }
+        }
+
+        async fn open(
+            &self,
+            purpose: Purpose,
+        ) -> Result<(Endpoint, Option<LocalServer>), TargetError> {
+            self.target().open(purpose).await
+        }
+    }
+
+    async fn answers(endpoint: &Endpoint) {
+        let mut publisher = Publisher::new(endpoint.clone()).unwrap();
+        let remote = publisher.refresh().await.unwrap();
+        assert_eq!(remote.deploy_id(), None);
+        assert_eq!(remote.manifest().tree_digest(), Sha256Digest::of(b""));
+    }
+
+    #[tokio::test]
+    async fn a_watch_starts_the_server_and_leaves_nothing_pointing_at_it() {
+        let site = Site::new();
+        for _ in 0..2 {
+            let (endpoint, server) = site.open(Purpose::Watch).await.unwrap();
+            answers(&endpoint).await;
+            let file = server_file::path(site.folder.path());
+            let running = RunningServer::load(&file, &site.config.volume).unwrap();
+            assert_eq!(
+                (running.url, running.pid),
+                (endpoint.url, std::process::id())
+            );
+            server.unwrap().stop().await.unwrap();
+            assert!(!file.exists());
+        }
+        let ignored = fs::read(site.folder.path().join(".onsave/.gitignore")).unwrap();
+        assert_eq!(ignored, b"*\n");
+    }
+
+    #[tokio::test]
+    async fn a_command_finds_the_server_of_a_watch_and_a_second_watch_does_not_start() {
+        let site = Site::new();
+        let (watching, server) = site.open(Purpose::Watch).await.unwrap();
+        let (endpoint, none) = site.open(Purpose::OneCommand).await.unwrap();
+        assert!(none.is_none());
+        assert_eq!(endpoint.url, watching.url);
+        answers(&endpoint).await;
+        let error = site.open(Purpose::Watch).await.unwrap_err();
+        let process = format!("in use by process {}", std::process::id());
+        assert!(error.to_string().ends_with(&process), "{error}");
+        server.unwrap().stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_process_that_has_the_volume_and_no_server_is_named_as_such() {
+        let site = Site::new();
+        fs::create_dir_all(&site.config.volume).unwrap();
+        let store = Store::open(StoreOptions::new(&site.config.volume)).unwrap();
+        tokio::time::pause();
+        let error = site.open(Purpose::OneCommand).await.unwrap_err();
+        assert!(
+            error.to_string().ends_with("in use by another process"),
+            "{error}"
+        );
+        drop(store);
+    }
+
+    #[tokio::test]
+    async fn the_next_port_is_taken_when_one_is_not_free() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let mut site = Site::new();
+        site.config.address = taken.local_addr().unwrap();
+        let listener = site.target().listen(Purpose::Watch).await.unwrap();
+        let (port, wanted) = (
+            listener.local_addr().unwrap().port(),
+            site.config.address.port(),
+        );
+        assert_ne!(port, wanted);
+    }
+
+    #[tokio::test]
+    async fn an_address_of_another_machine_is_an_error_that_names_it() {
+        let mut site = Site::new();
+        // 192.0.2.0/24 is for documentation (RFC 5737): no machine has it.
+        site.config.address = "192.0.2.1:8080".parse().unwrap();
+        let error = site.target().listen(Purpose::Watch).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the server cannot listen on 192.0.2.1:8080"
+        );
+    }
+}

@@ -5,9 +5,12 @@ use std::{io::Write as _, time::Duration};
 use onsave_protocol::limits::LARGE_FILE_BYTES;
 
 use super::harness::{Relay, Relaying, TestServer, TestSite, endpoint};
-use crate::publish::{
-    Converged, Endpoint, FailureKind, Generation, PublishError, Publisher, RetryClass, Scope,
-    session::Session, sign::Signer,
+use crate::{
+    publish::{
+        Converged, Endpoint, FailureKind, Generation, PublishError, Publisher, RetryClass, Scope,
+        session::Session, sign::Signer,
+    },
+    verify_live::{LiveCheck, LiveVerdict, LiveVerifier},
 };
 
 fn publisher(url: &str) -> Publisher {
@@ -420,4 +423,32 @@ async fn a_server_that_is_down_is_told_from_one_that_is_something_else() {
         "{error:?}"
     );
     page.join().unwrap();
+}
+
+#[tokio::test]
+async fn what_was_published_is_seen_by_visitors() {
+    let server = TestServer::start().await;
+    let site = TestSite::new(&[("blog/index.html", "one"), ("old.html", "old")]);
+    let mut publisher = publisher(&server.url());
+    let report = site.publish(&mut publisher).await;
+    let verifier = LiveVerifier::new(&server.url()).unwrap();
+    let first = LiveCheck::of(&report.changeset).unwrap();
+    assert!(matches!(
+        verifier.verify(&first).await,
+        LiveVerdict::Live { .. }
+    ));
+    site.write("blog/index.html", b"two");
+    site.publish(&mut publisher).await;
+    assert!(matches!(
+        verifier.verify(&first).await,
+        LiveVerdict::Mismatch { .. }
+    ));
+    assert!(!first.holds_for(publisher.remote().unwrap().manifest()));
+    site.remove("old.html");
+    let report = site.publish(&mut publisher).await;
+    let gone = LiveCheck::of(&report.changeset).unwrap();
+    assert!(matches!(
+        verifier.verify(&gone).await,
+        LiveVerdict::Live { .. }
+    ));
 }

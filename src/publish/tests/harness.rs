@@ -102,10 +102,6 @@ impl TestServer {
         self.address
     }
 
-    pub(super) fn volume(&self) -> &Path {
-        self.volume.path()
-    }
-
     /// Returns what a visitor gets: status and body.
     pub(super) async fn get(&self, path: &str) -> (u16, Vec<u8>) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
