@@ -50,7 +50,8 @@ impl std::fmt::Debug for LocalSite<'_> {
 pub enum Scope<'a> {
     /// Anywhere.
     Whole,
-    /// Only at these paths, provided that all since the last successful publish are among them.
+    /// Only at these paths, provided that all since the last successful publish are among them; where
+    /// something was fetched since, it stands for [`Scope::Whole`].
     Paths(&'a [SitePath]),
 }
 
@@ -88,9 +89,16 @@ impl Publisher {
             self.refresh().await?;
             scope = Scope::Whole;
         }
+        // Also where an earlier try fetched what others published and then came to nothing.
+        if !self.remote().is_some_and(RemoteState::agrees) {
+            scope = Scope::Whole;
+        }
         for _ in 0..MAX_TRIES {
             let changeset = self.changeset(local.manifest, scope);
             if changeset.is_empty() {
+                if let Some(known) = &mut self.known {
+                    known.remote.agree();
+                }
                 return Ok(Converged::InStep);
             }
             if let Verdict::Held { removes, of } = self.judge(&changeset, local) {

@@ -19,6 +19,9 @@ pub struct RemoteState {
     /// How many paths have these bytes. A map of counts, since a save may neither copy nor walk the
     /// manifest to learn whether bytes are still there.
     digests: HashMap<Sha256Digest, u32>,
+    /// Whether the local tree was this one, so that only what changed here since can differ. A
+    /// fetched deploy may be somebody else's.
+    agrees: bool,
 }
 
 impl RemoteState {
@@ -72,6 +75,17 @@ impl RemoteState {
             self.insert(path.clone(), *entry);
         }
         self.deploy_id = Some(deploy_id);
+        self.agrees = true;
+    }
+
+    /// Returns whether the local tree was this one when they were last compared.
+    pub(crate) const fn agrees(&self) -> bool {
+        self.agrees
+    }
+
+    /// Notes that the local tree is this one.
+    pub(crate) const fn agree(&mut self) {
+        self.agrees = true;
     }
 
     fn insert(&mut self, path: SitePath, entry: FileEntry) {

@@ -39,7 +39,7 @@ fn a_publish_on_a_warm_connection_is_one_exchange() {
 fn a_sentence_in_a_10_kb_page_costs_at_most_6_kb() {
     let world = World::with_small_site();
     let page = |sentence: &str| {
-        let paragraphs: Vec<String> = (0..60_u32)
+        let paragraphs: Vec<String> = (0..72_u32)
             .map(|number| {
                 let salt = number.wrapping_mul(2_654_435_761);
                 format!("<p>Paragraph {number} has a mark of its own, {salt:08x}, and some words that every \

@@ -1,7 +1,7 @@
 //! Programs that end in the middle and come back: the daemon, and the server behind an address
 //! that stays.
 
-use crate::harness::{World, eventually, relay::Relay, server, world};
+use crate::harness::{World, eventually, process::Process, relay::Relay, server, world};
 
 #[test]
 fn a_daemon_that_is_killed_finds_what_it_missed() {
@@ -18,14 +18,15 @@ fn a_daemon_that_is_killed_finds_what_it_missed() {
 }
 
 #[test]
-fn a_daemon_that_is_interrupted_says_so_and_ends_well() {
+fn a_daemon_that_is_asked_to_end_ends_well() {
     let world = World::with_small_site();
-    let mut daemon = world.watch_until_live();
-    let status = daemon.interrupt();
-    assert!(status.success() || status.code() == Some(130), "{status}");
-    let mut daemon = world.watch_until_live();
-    let status = daemon.terminate();
-    assert!(status.success() || status.code() == Some(143), "{status}");
+    for end in [Process::interrupt, Process::terminate] {
+        let mut daemon = world.watch();
+        daemon.wait_for_line("live at ");
+        world.site.save("index.html", "<h1>saved right before</h1>");
+        world.wait_for_page("/", "<h1>saved right before</h1>");
+        assert_eq!(end(&mut daemon).code(), Some(0));
+    }
 }
 
 #[test]
