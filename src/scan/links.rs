@@ -72,13 +72,14 @@ pub(super) enum Target {
     Refused(LinkProblem),
 }
 
-/// Follows the symlink `name` in `place`.
+/// Follows the symlink `name` in `place`, within the site folder `root`.
 ///
 /// # Errors
 ///
 /// When the permissions forbid it, or the file system has no answer.
 pub(super) fn follow(
-    (root, rules): (&Path, &IgnoreRules),
+    root: &Path,
+    rules: &IgnoreRules,
     place: &Place,
     name: &str,
 ) -> io::Result<Target> {

@@ -151,7 +151,7 @@ impl Survey<'_> {
             place = if kind.is_dir() {
                 place.child(name)
             } else if kind.is_symlink() {
-                match links::follow((self.root, self.rules), &place, name) {
+                match links::follow(self.root, self.rules, &place, name) {
                     Ok(Target::Folder(place)) => place,
                     Ok(_) => return Ok(None),
                     Err(error) if is_fact(&error) => return Ok(None),
@@ -366,7 +366,7 @@ impl Survey<'_> {
         if let Some(target) = links::target_inside(self.root, place, name) {
             seen.links.insert(path.clone(), target);
         }
-        match links::follow((self.root, self.rules), place, name) {
+        match links::follow(self.root, self.rules, place, name) {
             Ok(Target::Folder(target)) => {
                 if self.rules.verdict(local.as_str(), EntryKind::Folder) == Verdict::Publish {
                     seen.folders.push(target);
