@@ -28,8 +28,9 @@ pub(crate) struct Measured {
     rsync: Samples,
 }
 
-/// Measures both, `rounds` times each, every time into an empty volume.
-pub(crate) fn measure(pages: u32, rounds: u32) -> Measured {
+/// Measures both, `rounds` times each, every time into an empty volume; returns the worlds as well.
+pub(crate) fn measure(pages: u32, rounds: u32) -> (Measured, Vec<World>) {
+    let mut worlds = Vec::new();
     let mut measured = Measured {
         pages,
         bytes: 0,
@@ -52,8 +53,9 @@ pub(crate) fn measure(pages: u32, rounds: u32) -> Measured {
         let started = Instant::now();
         world.run_well(&["publish"]);
         measured.onsave.push(started.elapsed());
+        worlds.push(world);
     }
-    measured
+    (measured, worlds)
 }
 
 /// Prints what was measured as a table.
@@ -61,7 +63,7 @@ pub(crate) fn print(measured: &Measured, out: &mut impl Write) -> io::Result<()>
     let megabytes = measured.bytes as f64 / 1e6;
     writeln!(
         out,
-        "\nFirst publish of {} pages, {megabytes:.0} MB, in ms:\n",
+        "First publish of {} pages, {megabytes:.0} MB, in ms:\n",
         measured.pages
     )?;
     writeln!(out, "| | p50 / p95 / max |\n|---|---:|")?;
@@ -75,7 +77,7 @@ pub(crate) fn print(measured: &Measured, out: &mut impl Write) -> io::Result<()>
     let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
     writeln!(
         out,
-        "\n{ratio:.2} times rsync ({} ms to {} ms).",
+        "\n{ratio:.2} times rsync ({} ms to {} ms).\n",
         milliseconds(ours),
         milliseconds(theirs)
     )

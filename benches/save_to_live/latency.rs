@@ -43,8 +43,8 @@ pub(crate) struct Measured {
     at_rest: [AtRest; 2],
 }
 
-/// Measures a site of `files` pages.
-pub(crate) fn measure(files: u32, edits: u32) -> Measured {
+/// Measures a site of `files` pages; returns its world as well.
+pub(crate) fn measure(files: u32, edits: u32) -> (Measured, World) {
     let mut world = World::new();
     big_site::write(&world.site, files);
     rustix::fs::sync();
@@ -54,10 +54,12 @@ pub(crate) fn measure(files: u32, edits: u32) -> Measured {
     let durable_save = resources::durable_saves(&world.path("home"));
     let daemon = world.watch();
     wait_until_in_step(&world);
+    let processes = [daemon.id(), world.server.process().id()];
+    resources::wait_until_at_rest(processes);
     let save_to_live = edits_until_live(&world, edits);
-    let at_rest = resources::at_rest([daemon.id(), world.server.process().id()]);
+    let at_rest = resources::at_rest(processes);
     drop(daemon);
-    Measured {
+    let measured = Measured {
         files,
         save_to_live,
         durable_save,
@@ -65,11 +67,15 @@ pub(crate) fn measure(files: u32, edits: u32) -> Measured {
         later_commits,
         bytes_per_edit: bytes_per_edit(&world),
         at_rest,
-    }
+    };
+    (measured, world)
 }
 
 /// Prints what was measured as tables.
 pub(crate) fn print(measured: &[Measured], out: &mut impl Write) -> io::Result<()> {
+    let (Some(first), Some(last)) = (measured.first(), measured.last()) else {
+        return Ok(());
+    };
     writeln!(out, "In ms, but for the bytes; each p50 / p95 / max.\n")?;
     writeln!(
         out,
@@ -105,16 +111,14 @@ pub(crate) fn print(measured: &[Measured], out: &mut impl Write) -> io::Result<(
             server.processor
         )?;
     }
-    if let (Some(first), Some(last)) = (measured.first(), measured.last()) {
-        let ratio = last.save_to_live.percentile(50).as_secs_f64()
-            / first.save_to_live.percentile(50).as_secs_f64();
-        writeln!(
-            out,
-            "\np50 at {} files is {ratio:.2} times that at {}.",
-            last.files, first.files
-        )?;
-    }
-    Ok(())
+    let [least, most] = [first, last].map(|one| one.save_to_live.percentile(50).as_secs_f64());
+    writeln!(
+        out,
+        "\np50 at {} files is {:.2} times that at {}.",
+        last.files,
+        most / least,
+        first.files
+    )
 }
 
 fn megabytes(bytes: u64) -> f64 {

@@ -50,15 +50,19 @@ fn main() -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{}\n", resources::machine())?;
 
-    let measured: Vec<latency::Measured> = flags
-        .sizes
-        .iter()
-        .map(|files| latency::measure(*files, flags.edits))
-        .collect();
-    latency::print(&measured, &mut out)?;
+    // Every world is kept until all is measured: ext4 passes over inodes that were deleted in the
+    // last minutes one by one, so that to clear up after one measurement would slow down the next.
+    let mut worlds = Vec::new();
     if flags.first_publish > 0 {
-        let rounds = first_publish::measure(flags.first_publish, flags.rounds);
-        first_publish::print(&rounds, &mut out)?;
+        let (measured, used) = first_publish::measure(flags.first_publish, flags.rounds);
+        first_publish::print(&measured, &mut out)?;
+        worlds.extend(used);
     }
-    Ok(())
+    let mut measured = Vec::new();
+    for files in &flags.sizes {
+        let (one, used) = latency::measure(*files, flags.edits);
+        measured.push(one);
+        worlds.push(used);
+    }
+    latency::print(&measured, &mut out)
 }

@@ -9,10 +9,16 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{harness::deadline::throughout, samples::Samples};
+use crate::{
+    harness::deadline::{eventually, throughout},
+    samples::Samples,
+};
 
 /// How long a process is watched at rest.
 const REST: Duration = Duration::from_secs(5);
+
+/// How long a process must use no processor time to count as at rest.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Durable saves that are measured.
 const DURABLE_SAVES: u32 = 60;
@@ -26,8 +32,23 @@ pub(crate) struct AtRest {
     pub(crate) processor: f64,
 }
 
+/// Waits until processes have done what they do behind the scenes: until they used no processor
+/// time for a while.
+pub(crate) fn wait_until_at_rest(processes: [u32; 2]) {
+    let mut last = processes.map(processor_ticks);
+    let mut since = Instant::now();
+    eventually("the processes to come to rest", || {
+        let ticks = processes.map(processor_ticks);
+        if ticks != last {
+            (last, since) = (ticks, Instant::now());
+        }
+        since.elapsed() >= QUIET
+    });
+}
+
 /// Watches processes that have nothing to do.
 pub(crate) fn at_rest(processes: [u32; 2]) -> [AtRest; 2] {
+    wait_until_at_rest(processes);
     let before = processes.map(processor_ticks);
     throughout(REST, "the processes run", || {
         processes
