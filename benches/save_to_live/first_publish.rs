@@ -64,17 +64,13 @@ pub(crate) fn print(measured: &Measured, out: &mut impl Write) -> io::Result<()>
         "\nFirst publish of {} pages, {megabytes:.0} MB, in ms:\n",
         measured.pages
     )?;
-    writeln!(out, "| | p50 | p95 | max |\n|---|---:|---:|---:|")?;
+    writeln!(out, "| | p50 / p95 / max |\n|---|---:|")?;
     writeln!(
         out,
         "| onsave publish, durable | {} |",
-        measured.onsave.cells()
+        measured.onsave.cell()
     )?;
-    writeln!(
-        out,
-        "| rsync -a, not durable | {} |",
-        measured.rsync.cells()
-    )?;
+    writeln!(out, "| rsync -a, not durable | {} |", measured.rsync.cell())?;
     let [ours, theirs] = [&measured.onsave, &measured.rsync].map(|samples| samples.percentile(50));
     let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
     writeln!(

@@ -1,11 +1,21 @@
 //! What the kernel says of processes and of this machine.
 
-use std::{fs, time::Duration};
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::Path,
+    time::Duration,
+};
 
-use crate::harness::deadline::throughout;
+use tokio::time::Instant;
+
+use crate::{harness::deadline::throughout, samples::Samples};
 
 /// How long a process is watched at rest.
 const REST: Duration = Duration::from_secs(5);
+
+/// Durable saves that are measured.
+const DURABLE_SAVES: u32 = 60;
 
 /// What a process holds and burns at rest.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +41,25 @@ pub(crate) fn at_rest(processes: [u32; 2]) -> [AtRest; 2] {
         resident: resident(processes[index]),
         processor: percent(index),
     })
+}
+
+/// Saves a file durably (write, fsync, rename, fsync of the folder) as often as makes a sample: what
+/// no commit can be faster than on this disk, and how noisy the machine is.
+pub(crate) fn durable_saves(folder: &Path) -> Samples {
+    let written = "the folder can be written";
+    let directory = File::open(folder).expect("the folder is there");
+    let [temporary, saved] = ["temporary", "saved"].map(|name| folder.join(name));
+    let mut samples = Samples::default();
+    for _ in 0..DURABLE_SAVES {
+        let started = Instant::now();
+        let mut file = File::create(&temporary).expect(written);
+        file.write_all(&[b'x'; 11_500]).expect(written);
+        file.sync_all().expect(written);
+        fs::rename(&temporary, &saved).expect(written);
+        directory.sync_all().expect(written);
+        samples.push(started.elapsed());
+    }
+    samples
 }
 
 /// Returns the date, the processor and the kernel, for the head of a result.

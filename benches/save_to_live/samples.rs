@@ -24,10 +24,10 @@ impl Samples {
         sorted[rank - 1]
     }
 
-    /// Returns p50, p95 and the maximum in milliseconds, as cells of a table.
-    pub(crate) fn cells(&self) -> String {
+    /// Returns p50, p95 and the maximum in milliseconds, as a cell of a table.
+    pub(crate) fn cell(&self) -> String {
         let ms = |percent| milliseconds(self.percentile(percent));
-        format!("{} | {} | {}", ms(50), ms(95), ms(100))
+        format!("{} / {} / {}", ms(50), ms(95), ms(100))
     }
 }
 
