@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use self::{
-    agenda::{Agenda, Ended, Owed},
+    agenda::{Agenda, Ended, Owed, Proof},
     round::{Finished, Hands, Outcome, Recheck, Start},
     speech::Speech,
     upkeep::Upkeep,
@@ -39,7 +39,7 @@ use crate::{
     scan::Scanner,
     settle::Settle,
     verify_live::{LiveCheck, LiveVerdict, LiveVerifier},
-    watch::Watcher,
+    watch::{WatchHealth, Watcher},
 };
 
 /// How long a round under way may take at the stop, before it is given up. The server then has the
@@ -88,7 +88,7 @@ pub async fn run(
     let (mut watcher, mut daemon) = Daemon::new(parts, config);
     tokio::pin!(shutdown);
     loop {
-        daemon.begin_what_is_due();
+        daemon.begin_what_is_due(proof(watcher.health()));
         let settles = daemon.settle.deadline();
         let next = daemon.next_due();
         tokio::select! {
@@ -151,7 +151,7 @@ impl Daemon {
         let last = LastPublish::load(&parts.last_publish, &parts.target);
         let daemon = Self {
             settle: Settle::new(config.watch.quiet, config.watch.max_wait),
-            agenda: Agenda::new(),
+            agenda: Agenda::new(config.watch.max_wait),
             warmer: parts.publisher.warmer(),
             warming: JoinSet::new(),
             hands: Some(Hands {
@@ -191,12 +191,12 @@ impl Daemon {
         work.into_iter().chain(self.upkeep.due()).min()
     }
 
-    fn begin_what_is_due(&mut self) {
+    fn begin_what_is_due(&mut self, proof: Proof) {
         let Some(mut hands) = self.hands.take() else {
             return;
         };
         let now = Instant::now();
-        if let Some(order) = self.agenda.take(now) {
+        if let Some(order) = self.agenda.take(now, proof) {
             let config = Arc::clone(&self.config);
             self.round = Some(Box::pin(round::run(hands, order, config)));
             return;
@@ -208,12 +208,12 @@ impl Daemon {
     fn finished(&mut self, (hands, finished): (Hands, Finished)) {
         let now = Instant::now();
         let mut again = Dirty::nothing();
-        if let Some(scanned) = finished.scanned {
-            self.speech.warnings(&scanned);
-            if scanned.counts.files_hashed > 0 {
+        if let Some(found) = finished.found {
+            speech::warnings(&found);
+            if found.counts.files_hashed > 0 {
                 self.upkeep.hashed(now);
             }
-            again = Dirty::Paths(scanned.unstable);
+            again = Dirty::Paths(found.unstable);
         }
         self.speech.outcome(&finished.outcome, &self.config.dir);
         if let Outcome::Published(report, _) = &finished.outcome {
@@ -233,6 +233,7 @@ impl Daemon {
             }
             // The watcher tells when the folder is back.
             Outcome::Absent(owed) | Outcome::Strict(owed) => Ended::WaitForLook(owed),
+            Outcome::Unproven(owed) => Ended::ProveFirst(owed),
             Outcome::Quiet(owed) | Outcome::Held { owed, .. } | Outcome::LeftAlone(owed, _) => {
                 Ended::WaitForSave(owed)
             }
@@ -296,11 +297,12 @@ impl Daemon {
 
     async fn stop(mut self) -> Result<(), DaemonError> {
         if let Some(round) = &mut self.round {
-            match timeout(LAST_ROUND, round).await {
-                Ok(done) => self.finished(done?),
-                Err(_) => tracing::warn!(
+            if let Ok(done) = timeout(LAST_ROUND, round).await {
+                self.finished(done?);
+            } else {
+                tracing::warn!(
                     "stopped before the last publish was confirmed; the next start finds out"
-                ),
+                );
             }
         }
         if let Some(hands) = &mut self.hands {
@@ -318,6 +320,16 @@ fn changed(error: &PublishError) -> Dirty {
             Dirty::Paths([PathBuf::from(path.as_str())].into())
         }
         _ => Dirty::Everything,
+    }
+}
+
+fn proof(health: &WatchHealth) -> Proof {
+    match health {
+        WatchHealth::Polling(_) => Proof::SecondScan,
+        WatchHealth::Starting
+        | WatchHealth::Events
+        | WatchHealth::Absent
+        | WatchHealth::ReconcileOnly(_) => Proof::Settled,
     }
 }
 

@@ -9,14 +9,16 @@
 //! | seen in the window | wait |
 //! |---|---|
 //! | one path, whole (closed by its writer, or renamed into place) | `quiet` |
-//! | several paths | at least 2 × `quiet`, at least 4 × the longest gap between notices |
+//! | several paths, or a burst that goes on | at least 2 × `quiet`, at least 4 × the longest gap between notices |
 //! | a file created and not yet closed, a removal, a new folder | at least 4 × `quiet` |
 //! | bytes written and not yet closed, a folder removed, [`MASS_REMOVAL`] or more removals that are half of all paths, lost events, another site folder | 16 × `quiet` |
 //!
 //! No wait exceeds 16 × `quiet` (400 ms by default), so that the gap rule ends.
 //!
-//! - Windows know nothing of each other: saving one file after another stays as fast as saving one.
-//!   So a generator that pauses longer than `quiet` between its pages is published page by page;
+//! - A window that opens within 4 × `quiet` of the last event of the batch before, with another path
+//!   than that batch's only one, goes on with its burst: nobody saves two files by hand that fast,
+//!   and a generator that takes 30 ms for each page lets its first page out, not every page. Saving
+//!   one file again and again stays fast. A generator that pauses longer is published page by page;
 //!   a longer `quiet` is the remedy.
 //! - A file that came and went within the window (a lock, a temporary file), and the old name of a
 //!   rename within the site folder, are not counted: a save by temporary file and rename is a
@@ -37,6 +39,7 @@ const SEVERAL_PATHS: u32 = 2;
 const UNFINISHED: u32 = 4;
 const LONGEST: u32 = 16;
 const GAPS: u32 = 4;
+const SAME_BURST: u32 = 4;
 
 /// The machine; at most one window is open.
 #[derive(Debug)]
@@ -44,6 +47,14 @@ pub struct Settle {
     quiet: Duration,
     max_wait: Duration,
     window: Option<Window>,
+    before: Option<Closed>,
+}
+
+/// What is remembered of the batch before: enough to see a burst go on.
+#[derive(Debug)]
+struct Closed {
+    last: Instant,
+    only: Option<PathBuf>,
 }
 
 /// What settled.
@@ -66,6 +77,8 @@ struct Window {
     tally: [usize; STAGES],
     everything: bool,
     storm: bool,
+    /// The batch that was over only just before.
+    after: Option<Closed>,
 }
 
 /// How far the writer of a path has got.
@@ -91,6 +104,7 @@ impl Settle {
             quiet,
             max_wait,
             window: None,
+            before: None,
         }
     }
 
@@ -98,6 +112,13 @@ impl Settle {
     pub fn event(&mut self, notice: Notice) {
         let at = notice.at;
         let window = self.window.get_or_insert_with(|| Window::open(at));
+        let gap = |before: &Closed| at.saturating_duration_since(before.last);
+        if let (Some(before), News::Changes(_)) = (self.before.take(), &notice.news)
+            && gap(&before) <= self.quiet * SAME_BURST
+        {
+            window.longest_gap = gap(&before);
+            window.after = Some(before);
+        }
         // A notice may be stamped a little before the one that was handed over first.
         let gap = at.saturating_duration_since(window.last);
         window.longest_gap = window.longest_gap.max(gap);
@@ -133,6 +154,12 @@ impl Settle {
             return None;
         }
         let window = self.window.take()?;
+        // A look at everything for its own sake, as at a start, is nobody's burst.
+        let is_burst = window.storm || !window.traces.is_empty();
+        self.before = is_burst.then(|| Closed {
+            last: window.last,
+            only: window.only_path().cloned(),
+        });
         Some(Batch {
             first: window.first,
             last: window.last,
@@ -155,6 +182,7 @@ impl Window {
             tally: [0; STAGES],
             everything: false,
             storm: false,
+            after: None,
         }
     }
 
@@ -187,18 +215,36 @@ impl Window {
         if self.storm || mass_removal || of(Stage::Writing) + of(Stage::FolderRemoved) > 0 {
             return longest;
         }
+        let goes_on = self.goes_on();
         let floor = if of(Stage::Opened) + of(Stage::FolderNew) + removed > 0 {
             quiet * UNFINISHED
-        } else if paths > 1 {
+        } else if paths > 1 || goes_on {
             quiet * SEVERAL_PATHS
         } else {
             return quiet;
         };
-        if paths > 1 {
+        if paths > 1 || goes_on {
             (self.longest_gap * GAPS).clamp(floor, longest)
         } else {
             floor
         }
+    }
+}
+
+impl Window {
+    /// Returns whether this is more of the burst before, and not the same file saved again.
+    fn goes_on(&self) -> bool {
+        self.after.as_ref().is_some_and(|before| {
+            let again = before.only.is_some() && self.only_path() == before.only.as_ref();
+            !again
+        })
+    }
+
+    /// Returns the path that counts, when there is only one.
+    fn only_path(&self) -> Option<&PathBuf> {
+        let counted = |(path, trace): (_, &Trace)| stage(*trace).map(|_| path);
+        let mut paths = self.traces.iter().filter_map(counted);
+        paths.next().filter(|_| paths.next().is_none())
     }
 }
 
@@ -322,6 +368,38 @@ mod tests {
     }
 
     #[test]
+    fn bursts_that_outlast_a_window() {
+        assert_due(&[
+            (
+                "a generator that takes 40 ms a page lets its first page out, and no other",
+                &[
+                    (0, "a", Written),
+                    (40, "b", Written),
+                    (80, "c", Written),
+                    (120, "d", Written),
+                ],
+                &[25, 120 + 160],
+            ),
+            (
+                "one file saved again and again by rename stays fast",
+                &[
+                    (0, "i", Written),
+                    (40, "i.tmp", Created),
+                    (41, "i.tmp", MovedAway),
+                    (41, "i", Written),
+                    (80, "i", Written),
+                ],
+                &[25, 66, 105],
+            ),
+            (
+                "another file, later than a generator would be",
+                &[(0, "a", Written), (101, "b", Written)],
+                &[25, 126],
+            ),
+        ]);
+    }
+
+    #[test]
     fn what_stretches_a_window() {
         assert_due(&[
             (
@@ -364,16 +442,6 @@ mod tests {
                 "two files at once",
                 &[(0, "a", Written), (1, "b", Written)],
                 &[51],
-            ),
-            (
-                "pauses longer than quiet end a window",
-                &[
-                    (0, "a", Written),
-                    (30, "b", Written),
-                    (60, "c", Written),
-                    (90, "d", Written),
-                ],
-                &[25, 55, 85, 115],
             ),
             ("a new folder", &[(0, "d", Folder)], &[100]),
             ("a removed folder", &[(0, "d", FolderRemoved)], &[400]),

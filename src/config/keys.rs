@@ -57,7 +57,7 @@ pub(crate) static PUBLISH_BY: Key = key("publish.by");
 pub(crate) static PUBLISH_VERIFY_LIVE: Key = with_default("publish.verify_live", "true");
 pub(crate) static PUBLISH_PUBLIC_URL: Key = key("publish.public_url");
 pub(crate) static LOG_FORMAT: Key = with_default("log.format", "pretty");
-pub(crate) static LOG_FILTER: Key = with_default("log.filter", "info");
+pub(crate) static LOG_FILTER: Key = with_default("log.filter", "info,onsave_server=warn");
 
 /// Every key, in the order in which they are shown.
 pub(crate) static ALL: [&Key; 20] = [

@@ -123,7 +123,7 @@ fn nothing_said_gives_the_defaults() {
         config.log,
         LogConfig {
             format: LogFormat::Pretty,
-            filter: "info".to_owned(),
+            filter: "info,onsave_server=warn".to_owned(),
         }
     );
     assert_eq!(loaded.file, None);

@@ -62,6 +62,17 @@ pub(super) struct Order {
     pub(super) trigger: Trigger,
     /// From the first event to the end of the burst.
     pub(super) settle: Duration,
+    /// Whether a scan that finds something touched has to be followed by one that does not.
+    pub(super) proof: Proof,
+}
+
+/// What shows that a burst is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Events settled, or waiting is over.
+    Settled,
+    /// No events come: a second scan has to find nothing more.
+    SecondScan,
 }
 
 /// What it takes for what is owed to be published.
@@ -88,6 +99,8 @@ pub(super) enum Ended {
     TryAgain(Owed, Duration),
     /// What is owed cannot be sent before the folder was looked at again.
     ScanAgain(Owed),
+    /// What is owed is sent when the next scan finds nothing more.
+    ProveFirst(Owed),
 }
 
 /// The daemon's plan.
@@ -101,11 +114,16 @@ pub(super) struct Agenda {
     due: Option<Instant>,
     backoff: Backoff,
     rescan: Duration,
+    /// Since when something is owed that waits for its proof.
+    unproven: Option<Instant>,
+    max_wait: Duration,
 }
 
 impl Agenda {
     /// Returns the plan of a start: look at everything.
-    pub(super) const fn new() -> Self {
+    ///
+    /// `max_wait` is the longest that a burst which never ends may hold a publish back.
+    pub(super) const fn new(max_wait: Duration) -> Self {
         Self {
             dirty: Dirty::Everything,
             burst: None,
@@ -114,6 +132,8 @@ impl Agenda {
             due: None,
             backoff: Backoff::DAEMON,
             rescan: FIRST_RESCAN,
+            unproven: None,
+            max_wait,
         }
     }
 
@@ -140,13 +160,17 @@ impl Agenda {
         Some(self.due.unwrap_or(now))
     }
 
-    /// Returns the next order, when it is due at `now`.
-    pub(super) fn take(&mut self, now: Instant) -> Option<Order> {
+    /// Returns the next order, when it is due at `now`; `proof` is what the watcher can give.
+    pub(super) fn take(&mut self, now: Instant, proof: Proof) -> Option<Order> {
         if self.due(now)? > now {
             return None;
         }
         self.due = None;
+        let waited_enough = self
+            .unproven
+            .is_some_and(|since| now.saturating_duration_since(since) >= self.max_wait);
         Some(Order {
+            proof: if waited_enough { Proof::Settled } else { proof },
             dirty: mem::replace(&mut self.dirty, Dirty::nothing()),
             owed: mem::replace(&mut self.owed, Owed::nothing()),
             trigger: mem::replace(&mut self.trigger, Trigger::Owed),
@@ -161,6 +185,9 @@ impl Agenda {
     /// `random` is uniform over all its values.
     pub(super) fn ended(&mut self, ended: Ended, again: Dirty, (now, random): (Instant, u32)) {
         let mut wait = None;
+        if !matches!(ended, Ended::ProveFirst(_)) {
+            self.unproven = None;
+        }
         match ended {
             Ended::InStep => self.backoff.succeeded(),
             Ended::WaitForLook(owed) => {
@@ -178,6 +205,12 @@ impl Agenda {
                 wait = Some(self.backoff.failed(random).max(at_least));
             }
             Ended::ScanAgain(owed) => self.owed = owed,
+            Ended::ProveFirst(owed) => {
+                self.owed = owed;
+                // The next poll brings the second scan.
+                self.trigger = Trigger::Look;
+                self.unproven.get_or_insert(now);
+            }
         }
         if again.is_nothing() {
             self.rescan = FIRST_RESCAN;
@@ -213,12 +246,13 @@ mod tests {
             .collect()
     }
 
+    const MAX_WAIT: Duration = Duration::from_secs(2);
     const HALF: u32 = u32::MAX / 2;
 
     /// Returns an agenda whose start is over.
     fn in_step(now: Instant) -> Agenda {
-        let mut agenda = Agenda::new();
-        assert!(agenda.take(now).is_some());
+        let mut agenda = Agenda::new(MAX_WAIT);
+        assert!(agenda.take(now, Proof::Settled).is_some());
         agenda.ended(Ended::InStep, Dirty::nothing(), (now, HALF));
         agenda
     }
@@ -226,9 +260,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_start_looks_at_everything_at_once() {
         let now = Instant::now();
-        let mut agenda = Agenda::new();
+        let mut agenda = Agenda::new(MAX_WAIT);
         assert_eq!(agenda.due(now), Some(now));
-        let order = agenda.take(now).unwrap();
+        let order = agenda.take(now, Proof::Settled).unwrap();
         assert_eq!(order.dirty, Dirty::Everything);
         assert_eq!(order.owed, Owed::Everything);
         assert_eq!(agenda.due(now), None, "one order is enough");
@@ -241,10 +275,10 @@ mod tests {
         let mut agenda = in_step(now);
         agenda.settled(batch("a", now, now + ms(5)));
         agenda.settled(batch("b", now + ms(50), now + ms(60)));
-        let order = agenda.take(now + ms(100)).unwrap();
+        let order = agenda.take(now + ms(100), Proof::Settled).unwrap();
         assert_eq!(order.dirty, Dirty::Paths(["a".into(), "b".into()].into()));
         assert_eq!(order.settle, ms(100), "counted from the first event");
-        assert!(agenda.take(now + ms(100)).is_none());
+        assert!(agenda.take(now + ms(100), Proof::Settled).is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -252,7 +286,7 @@ mod tests {
         let now = Instant::now();
         let mut agenda = in_step(now);
         agenda.settled(batch("a", now, now));
-        agenda.take(now).unwrap();
+        agenda.take(now, Proof::Settled).unwrap();
         let owed = Owed::Paths(paths(&["a"]));
         agenda.ended(
             Ended::TryAgain(owed.clone(), Duration::ZERO),
@@ -261,10 +295,10 @@ mod tests {
         );
         let due = agenda.due(now).unwrap();
         assert!(due > now, "{:?}", due - now);
-        assert!(agenda.take(now).is_none());
+        assert!(agenda.take(now, Proof::Settled).is_none());
 
         agenda.settled(batch("b", now, now));
-        let order = agenda.take(now).unwrap();
+        let order = agenda.take(now, Proof::Settled).unwrap();
         assert_eq!(order.owed, owed, "the failed one goes along");
 
         let late = Ended::TryAgain(owed, Duration::from_secs(7));
@@ -277,7 +311,7 @@ mod tests {
         let now = Instant::now();
         let mut agenda = in_step(now);
         agenda.settled(batch("a", now, now));
-        agenda.take(now).unwrap();
+        agenda.take(now, Proof::Settled).unwrap();
         agenda.settled(batch("b", now, now));
         let owed = Owed::Paths(paths(&["a"]));
         agenda.ended(
@@ -293,7 +327,7 @@ mod tests {
         let now = Instant::now();
         let mut agenda = in_step(now);
         agenda.settled(batch("a", now, now));
-        agenda.take(now).unwrap();
+        agenda.take(now, Proof::Settled).unwrap();
         let owed = Owed::Paths(paths(&["a"]));
         agenda.ended(
             Ended::WaitForSave(owed.clone()),
@@ -303,7 +337,7 @@ mod tests {
         assert_eq!(agenda.due(now), None);
 
         agenda.settled(batch("b", now, now));
-        let order = agenda.take(now).unwrap();
+        let order = agenda.take(now, Proof::Settled).unwrap();
         assert_eq!((order.owed, order.trigger), (owed, Trigger::Save));
     }
 
@@ -317,11 +351,40 @@ mod tests {
             agenda.ended(Ended::InStep, dirty, (now, HALF));
             let due = agenda.due(now).unwrap();
             waits.push(due - now);
-            assert!(agenda.take(due).is_some());
+            assert!(agenda.take(due, Proof::Settled).is_some());
         }
         assert_eq!(waits[0], FIRST_RESCAN);
         assert!(waits.is_sorted());
         assert_eq!(waits[7], LONGEST_RESCAN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_events_a_second_scan_proves_that_a_burst_is_over() {
+        let now = Instant::now();
+        let mut agenda = in_step(now);
+        let owed = Owed::Paths(paths(&["a"]));
+        agenda.settled(batch("a", now, now));
+        let order = agenda.take(now, Proof::SecondScan).unwrap();
+        assert_eq!(order.proof, Proof::SecondScan);
+        agenda.ended(
+            Ended::ProveFirst(owed.clone()),
+            Dirty::nothing(),
+            (now, HALF),
+        );
+        assert_eq!(agenda.due(now), None, "the next poll is waited for");
+
+        agenda.settled(batch("b", now, now));
+        let order = agenda.take(now, Proof::SecondScan).unwrap();
+        assert_eq!(
+            (order.proof, order.trigger),
+            (Proof::SecondScan, Trigger::Look)
+        );
+        agenda.ended(Ended::ProveFirst(owed), Dirty::nothing(), (now, HALF));
+
+        let late = now + MAX_WAIT;
+        agenda.settled(batch("c", late, late));
+        let order = agenda.take(late, Proof::SecondScan).unwrap();
+        assert_eq!(order.proof, Proof::Settled, "a burst without end is cut");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use onsave_protocol::SitePath;
 use tokio::{task::JoinError, time::Instant};
 
-use super::agenda::{Order, Owed, Trigger};
+use super::agenda::{Order, Owed, Proof, Trigger};
 use crate::{
     config::{Config, PublishConfig},
     dirty::Dirty,
@@ -51,6 +51,8 @@ pub(super) enum Outcome {
     ScanFailed(Owed, Dirty, ScanError),
     /// Nothing is to be published, or not before the next save.
     Quiet(Owed),
+    /// Without events, only a second scan shows that a burst is over.
+    Unproven(Owed),
     /// The server had the local tree already.
     InStep,
     /// A start leaves the server's other deploy alone.
@@ -87,7 +89,7 @@ pub(super) enum Recheck {
 pub(super) struct Finished {
     pub(super) outcome: Outcome,
     /// What the scan found, if it came to an end.
-    pub(super) scanned: Option<ScanOutcome>,
+    pub(super) found: Option<ScanOutcome>,
 }
 
 /// Runs a round.
@@ -103,15 +105,15 @@ pub(super) async fn run(
     let started = Instant::now();
     let mut scanner = hands.scanner;
     let dirty = order.dirty;
-    let (scanner, dirty, scanned) = tokio::task::spawn_blocking(move || {
-        let scanned = scanner.scan(&dirty, wall_clock::now());
-        (scanner, dirty, scanned)
+    let (scanner, dirty, found) = tokio::task::spawn_blocking(move || {
+        let found = scanner.scan(&dirty, wall_clock::now());
+        (scanner, dirty, found)
     })
     .await?;
     hands.scanner = scanner;
     let mut owed = order.owed;
-    let scanned = match scanned {
-        Ok(Scan::Done(scanned)) => scanned,
+    let found = match found {
+        Ok(Scan::Done(found)) => found,
         Ok(Scan::Absent) => return Ok(finished(hands, Outcome::Absent(owed), None)),
         Err(error) => {
             return Ok(finished(
@@ -121,28 +123,26 @@ pub(super) async fn run(
             ));
         }
     };
-    let is_save = !scanned.touched.is_empty();
-    owed.add(scanned.touched.clone());
+    let is_save = !found.touched.is_empty();
+    owed.add(found.touched.clone());
     let timings = Timings {
         settle: order.settle,
         scan: started.elapsed(),
     };
     let outcome = if owed.is_nothing() || (order.trigger == Trigger::Save && !is_save) {
         Outcome::Quiet(owed)
+    } else if order.proof == Proof::SecondScan && is_save {
+        Outcome::Unproven(owed)
     } else if config.publish.strict && !hands.scanner.warnings().is_empty() {
         Outcome::Strict(owed)
     } else {
         publish(&mut hands, owed, &config.publish, timings).await
     };
-    Ok(finished(hands, outcome, Some(scanned)))
+    Ok(finished(hands, outcome, Some(found)))
 }
 
-const fn finished(
-    hands: Hands,
-    outcome: Outcome,
-    scanned: Option<ScanOutcome>,
-) -> (Hands, Finished) {
-    (hands, Finished { outcome, scanned })
+const fn finished(hands: Hands, outcome: Outcome, found: Option<ScanOutcome>) -> (Hands, Finished) {
+    (hands, Finished { outcome, found })
 }
 
 async fn publish(

@@ -29,22 +29,22 @@ pub(super) struct Speech {
     trouble: Option<Trouble>,
 }
 
-impl Speech {
-    /// Says what a scan left out or doubts, that the scan before did not.
-    pub(super) fn warnings(&self, scanned: &ScanOutcome) {
-        for warning in scanned.new_warnings.iter().take(TOLD_WARNINGS) {
-            tracing::warn!("{warning}");
-        }
-        let more = scanned.new_warnings.len().saturating_sub(TOLD_WARNINGS);
-        if more > 0 {
-            tracing::warn!("{more} more like these; `onsave publish --dry-run` lists them all");
-        }
+/// Says what a scan left out or doubts, that the scan before did not.
+pub(super) fn warnings(scanned: &ScanOutcome) {
+    for warning in scanned.new_warnings.iter().take(TOLD_WARNINGS) {
+        tracing::warn!("{warning}");
     }
+    let more = scanned.new_warnings.len().saturating_sub(TOLD_WARNINGS);
+    if more > 0 {
+        tracing::warn!("{more} more like these; `onsave publish --dry-run` lists them all");
+    }
+}
 
+impl Speech {
     /// Says how a round ended, unless that was said before.
     pub(super) fn outcome(&mut self, outcome: &Outcome, site: &Path) {
         match outcome {
-            Outcome::Quiet(_) => {}
+            Outcome::Quiet(_) | Outcome::Unproven(_) => {}
             Outcome::InStep => {
                 self.well();
                 tracing::debug!("the server has this already");
@@ -124,9 +124,11 @@ impl Speech {
 
     fn well(&mut self) {
         match self.trouble.take() {
-            Some(Trouble::Failing(_)) => tracing::info!("the target answers again"),
+            Some(Trouble::Failing(_)) => {
+                tracing::info!("the target answers again");
+            }
             Some(Trouble::Absent | Trouble::Unreadable) => {
-                tracing::info!("the site folder is back")
+                tracing::info!("the site folder is back");
             }
             Some(Trouble::Held { .. } | Trouble::Strict) | None => {}
         }

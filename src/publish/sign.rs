@@ -1,7 +1,7 @@
 //! Signing as a value: what a request is, and the headers that prove who made it.
 //!
-//! Owns the secret and reads the wall clock, the one place of the client that does; every signature
-//! has its own nonce, so that a request that is sent again is signed again.
+//! Owns the secret. Every signature has its own nonce, so that a request that is sent again is
+//! signed again.
 
 use std::{
     fmt,
@@ -14,6 +14,8 @@ use onsave_protocol::{
     signature::{v1, v2},
     wire::v1::{SIGNATURE_HEADER, TIMESTAMP_HEADER},
 };
+
+use crate::wall_clock;
 
 /// The part of a request that signatures cover.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +72,7 @@ pub struct NoRandomness(#[source] pub(crate) getrandom::Error);
 impl Signer {
     /// Returns a signer that signs as of the machine's time.
     pub(crate) fn new(secret: Secret) -> Self {
-        Self::with_clock(secret, machine_time)
+        Self::with_clock(secret, wall_clock::now)
     }
 
     /// Returns a signer that signs as of `clock`.
@@ -162,14 +164,6 @@ fn nonce() -> Result<String, NoRandomness> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(NoRandomness)?;
     Ok(hex(&bytes))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "signatures state the wall clock's time; this is the rim where it is read"
-)]
-fn machine_time() -> SystemTime {
-    SystemTime::now()
 }
 
 #[cfg(test)]

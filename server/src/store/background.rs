@@ -5,7 +5,7 @@
 //! what is done first is what readers of `/srv/current` wait for. What fails is logged, left for this
 //! round, and tried again at the next commit or after a minute.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use onsave_protocol::{DeployId, Sha256Digest};
 use tokio::time::Instant;
@@ -180,8 +180,8 @@ impl Inner {
             None
         };
         let grown = match spare {
-            Some(spare) => workshop.roll(spare, &snapshot),
-            None => workshop.make(&snapshot),
+            Some(spare) => workshop.roll(spare, &snapshot, &|changed| self.rest(changed)),
+            None => workshop.make(&snapshot, &|changed| self.rest(changed)),
         };
         let mut forest = lock(&self.commits);
         match grown {
@@ -190,6 +190,18 @@ impl Inner {
                 forest.throw_away(path);
                 Err(error)
             }
+        }
+    }
+
+    /// Lets a commit go first that waits, and keeps the next one from waiting long.
+    ///
+    /// A commit's fsync carries all that the file system's journal holds by then: without this, the
+    /// thousands of links of a tree.
+    fn rest(&self, changed: &OwnedFd) {
+        drop(lock(&self.commits));
+        // What cannot be synced here is made again at the next start, as every tree.
+        if let Err(error) = rustix::fs::fsync(changed) {
+            tracing::debug!(%error, "failed to sync a tree that is being made");
         }
     }
 
@@ -221,7 +233,9 @@ impl Inner {
         let Some(spare) = spare else {
             return Ok(());
         };
-        let rolled = workshop.roll(spare, &self.current.load_full());
+        let rolled = workshop.roll(spare, &self.current.load_full(), &|changed| {
+            self.rest(changed)
+        });
         let mut forest = lock(&self.commits);
         match rolled {
             Ok(tree) => {
@@ -254,7 +268,7 @@ impl Inner {
         let trash = lock(&self.commits).take_trash();
         let mut outcome = Ok(());
         for path in trash {
-            if let Err(error) = tree::discard(&path) {
+            if let Err(error) = tree::discard(&path, &|changed| self.rest(changed)) {
                 lock(&self.commits).throw_away(path);
                 outcome = Err(error);
             }

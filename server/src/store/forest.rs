@@ -21,7 +21,7 @@ use rustix::fs::{CWD, RenameFlags};
 
 use super::{
     StoreError,
-    tree::{self, LinkStep, TreeEditor},
+    tree::{self, LinkStep, Rest, TreeEditor},
     volume::{Volume, deploy_ids_in, named_deploy},
 };
 use crate::current::Snapshot;
@@ -134,7 +134,8 @@ impl Forest {
         let Some(spare) = self.spare.take() else {
             return Ok(());
         };
-        let rolled = self.workshop().roll(spare, next);
+        // Without rests: the commit waits for what it changed, however much that is.
+        let rolled = self.workshop().roll(spare, next, &|_| {});
         match rolled {
             Ok(tree) => self.plant(tree),
             Err((tree, error)) => {
@@ -210,11 +211,17 @@ pub(super) struct Workshop {
 
 impl Workshop {
     /// Returns a new tree of `snapshot`; on failure, what is to be removed as well.
-    pub(super) fn make(&self, snapshot: &Arc<Snapshot>) -> Result<Tree, (PathBuf, StoreError)> {
+    pub(super) fn make(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        rest: Rest<'_>,
+    ) -> Result<Tree, (PathBuf, StoreError)> {
         let path = self.volume.new_staging_path("tree");
         let made = fs::create_dir(&path)
             .map_err(StoreError::io("create", &path))
-            .and_then(|()| TreeEditor::open(&self.volume, &path, self.link)?.fill(snapshot));
+            .and_then(|()| {
+                TreeEditor::open(&self.volume, &path, (self.link, rest))?.fill(snapshot)
+            });
         let holds = Arc::clone(snapshot);
         match made {
             Ok(()) => Ok(Tree { path, holds }),
@@ -227,9 +234,10 @@ impl Workshop {
         &self,
         tree: Tree,
         snapshot: &Arc<Snapshot>,
+        rest: Rest<'_>,
     ) -> Result<Tree, (PathBuf, StoreError)> {
         let changes = tree.holds.changes_to(snapshot);
-        let rolled = TreeEditor::open(&self.volume, &tree.path, self.link)
+        let rolled = TreeEditor::open(&self.volume, &tree.path, (self.link, rest))
             .and_then(|mut editor| editor.apply(&changes));
         let holds = Arc::clone(snapshot);
         match rolled {

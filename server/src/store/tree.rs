@@ -31,27 +31,40 @@ pub(super) fn link(
     rustix::fs::linkat(objects, object, folder, name, AtFlags::empty())
 }
 
+/// Changes to a tree between two rests.
+///
+/// A rest costs about as much as a durable save; this many links cost some ten times that.
+const SLICE: u32 = 128;
+
+/// What is done between two slices of changes to a tree, with the folder that was changed last.
+pub(super) type Rest<'a> = &'a dyn Fn(&OwnedFd);
+
 /// A tree in `staging/` that is being changed.
 pub(super) struct TreeEditor<'a> {
     volume: &'a Volume,
     link: LinkStep,
     path: &'a Path,
+    rest: Rest<'a>,
+    /// Changes since the last rest.
+    changes: u32,
     root: OwnedFd,
     /// The folder that was used last: the next path most often lies in it as well.
     open: Option<(String, OwnedFd)>,
 }
 
 impl<'a> TreeEditor<'a> {
-    /// Opens the tree at `path`.
+    /// Opens the tree at `path`; `rest` is called now and then while it is changed.
     pub(super) fn open(
         volume: &'a Volume,
         path: &'a Path,
-        link: LinkStep,
+        (link, rest): (LinkStep, Rest<'a>),
     ) -> Result<Self, StoreError> {
         Ok(Self {
             volume,
             link,
             path,
+            rest,
+            changes: 0,
             root: open_root(path)?,
             open: None,
         })
@@ -91,14 +104,28 @@ impl<'a> TreeEditor<'a> {
             Err(Errno::MLINK) => copy(objects, &object, folder, name),
             made => made.map_err(io::Error::from),
         };
-        made.map_err(StoreError::io("link", self.path.join(path.as_str())))
+        made.map_err(StoreError::io("link", self.path.join(path.as_str())))?;
+        self.note_change();
+        Ok(())
+    }
+
+    fn note_change(&mut self) {
+        self.changes += 1;
+        if self.changes >= SLICE
+            && let Some((_, folder)) = &self.open
+        {
+            self.changes = 0;
+            (self.rest)(folder);
+        }
     }
 
     fn remove_file(&mut self, path: &SitePath) -> Result<(), StoreError> {
         let name = path.file_name();
         let folder = self.folder(path)?;
         rustix::fs::unlinkat(folder, name, AtFlags::empty())
-            .map_err(StoreError::io("remove", self.path.join(path.as_str())))
+            .map_err(StoreError::io("remove", self.path.join(path.as_str())))?;
+        self.note_change();
+        Ok(())
     }
 
     fn remove_empty_folders(&mut self, path: &SitePath) -> Result<(), StoreError> {
@@ -188,20 +215,26 @@ pub(super) fn compare(
     Ok(faults)
 }
 
-/// Removes the tree, folder or file at `path`.
-pub(super) fn discard(path: &Path) -> Result<(), StoreError> {
+/// Removes the tree, folder or file at `path`; `rest` is called now and then.
+pub(super) fn discard(path: &Path, rest: Rest<'_>) -> Result<(), StoreError> {
     if !path.symlink_metadata().is_ok_and(|stat| stat.is_dir()) {
         return std::fs::remove_file(path).map_err(StoreError::io("remove", path));
     }
     let root = open_root(path)?;
     let mut folders: Vec<String> = Vec::new();
-    walk(path, |entry| match entry.kind {
-        FileType::Directory => {
+    let mut removed = 0;
+    walk(path, |entry| {
+        if entry.kind == FileType::Directory {
             folders.push(entry.path.clone());
-            Ok(())
+            return Ok(());
         }
-        _ => rustix::fs::unlinkat(entry.folder, entry.name, AtFlags::empty())
-            .map_err(StoreError::io("remove", path.join(&entry.path))),
+        rustix::fs::unlinkat(entry.folder, entry.name, AtFlags::empty())
+            .map_err(StoreError::io("remove", path.join(&entry.path)))?;
+        removed += 1;
+        if removed % SLICE == 0 {
+            rest(entry.folder);
+        }
+        Ok(())
     })?;
     // A folder is met before those in it.
     for folder in folders.iter().rev() {
@@ -377,7 +410,7 @@ mod tests {
         }
 
         fn fill(&self, snapshot: &Snapshot, link: LinkStep) {
-            TreeEditor::open(&self.volume, &self.tree, link)
+            TreeEditor::open(&self.volume, &self.tree, (link, &|_| {}))
                 .and_then(|mut editor| editor.fill(snapshot))
                 .unwrap();
         }
@@ -409,7 +442,7 @@ mod tests {
         let fixture = Fixture::new();
         let snapshot = fixture.snapshot(&["a"]);
         fs::remove_file(fixture.volume.object_path(&fixture.hello.digest)).unwrap();
-        let mut editor = TreeEditor::open(&fixture.volume, &fixture.tree, link).unwrap();
+        let mut editor = TreeEditor::open(&fixture.volume, &fixture.tree, (link, &|_| {})).unwrap();
         let error = editor.fill(&snapshot).unwrap_err();
         assert!(
             matches!(
@@ -440,15 +473,31 @@ mod tests {
         fixture.fill(&snapshot, link);
         assert_eq!(fixture.faults(&snapshot), []);
 
-        let mut editor = TreeEditor::open(&fixture.volume, &fixture.tree, link).unwrap();
+        let mut editor = TreeEditor::open(&fixture.volume, &fixture.tree, (link, &|_| {})).unwrap();
         let next = fixture.snapshot(&["a"]);
         editor.apply(&snapshot.changes_to(&next)).unwrap();
         assert_eq!(fixture.faults(&next), []);
         assert_eq!(fs::read_dir(&fixture.tree).unwrap().count(), 1);
 
         editor.apply(&next.changes_to(&snapshot)).unwrap();
-        discard(&fixture.tree).unwrap();
+        discard(&fixture.tree, &|_| {}).unwrap();
         assert!(!fixture.tree.exists());
+    }
+
+    #[test]
+    fn long_work_rests_now_and_then() {
+        let fixture = Fixture::new();
+        let names: Vec<String> = (0..3 * SLICE).map(|number| format!("f/{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let snapshot = fixture.snapshot(&names);
+        let rests = std::cell::Cell::new(0);
+        let rest = |_: &OwnedFd| rests.set(rests.get() + 1);
+        TreeEditor::open(&fixture.volume, &fixture.tree, (link, &rest))
+            .and_then(|mut editor| editor.fill(&snapshot))
+            .unwrap();
+        assert_eq!(rests.replace(0), 3);
+        discard(&fixture.tree, &rest).unwrap();
+        assert_eq!(rests.get(), 3);
     }
 
     #[test]
