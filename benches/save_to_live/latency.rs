@@ -25,8 +25,14 @@ use crate::{
 /// Edits whose bytes are counted.
 const COUNTED_EDITS: u32 = 10;
 
-/// Commits by hand whose milliseconds the server states: the second deploy and those after it.
-const COMMITS: usize = 25;
+/// Deploys after the first for which no pruned tree can be recycled yet.
+const EARLY_COMMITS: usize = 5;
+
+/// Commits after those, each when the server has come to rest.
+const LATER_COMMITS: usize = 10;
+
+/// Commits after those, one right after the other.
+const BURST_COMMITS: usize = 20;
 
 /// What was measured at one size.
 #[derive(Debug)]
@@ -35,12 +41,19 @@ pub(crate) struct Measured {
     save_to_live: Samples,
     /// What one durable save took on this disk meanwhile.
     durable_save: Samples,
-    /// Milliseconds of the server for the second to sixth deploy.
-    early_commits: Samples,
-    later_commits: Samples,
+    commits: Commits,
     bytes_per_edit: u64,
     /// The daemon and the server.
     at_rest: [AtRest; 2],
+}
+
+/// What the server says that commits took, by when they were made.
+#[derive(Debug, Default)]
+struct Commits {
+    /// The second to the sixth deploy.
+    early: Samples,
+    later: Samples,
+    burst: Samples,
 }
 
 /// Measures a site of `files` pages; returns its world as well.
@@ -49,7 +62,7 @@ pub(crate) fn measure(files: u32, edits: u32) -> (Measured, World) {
     big_site::write(&world.site, files);
     rustix::fs::sync();
     world.run_well(&["publish"]);
-    let (early_commits, later_commits) = commits_by_hand(&world);
+    let commits = commits_by_hand(&mut world);
 
     let durable_save = resources::durable_saves(&world.path("home"));
     let daemon = world.watch();
@@ -63,8 +76,7 @@ pub(crate) fn measure(files: u32, edits: u32) -> (Measured, World) {
         files,
         save_to_live,
         durable_save,
-        early_commits,
-        later_commits,
+        commits,
         bytes_per_edit: bytes_per_edit(&world),
         at_rest,
     };
@@ -79,17 +91,18 @@ pub(crate) fn print(measured: &[Measured], out: &mut impl Write) -> io::Result<(
     writeln!(out, "In ms, but for the bytes; each p50 / p95 / max.\n")?;
     writeln!(
         out,
-        "| files | save→live | server, deploys 2 to 6 | server, later deploys | a durable save of this disk | bytes an edit |"
+        "| files | save→live | server, deploys 2 to 6 | server, later deploys | server, in a burst | a durable save of this disk | bytes an edit |"
     )?;
-    writeln!(out, "|---:|---:|---:|---:|---:|---:|")?;
+    writeln!(out, "|---:|---:|---:|---:|---:|---:|---:|")?;
     for one in measured {
         writeln!(
             out,
-            "| {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} |",
             one.files,
             one.save_to_live.cell(),
-            one.early_commits.cell(),
-            one.later_commits.cell(),
+            one.commits.early.cell(),
+            one.commits.later.cell(),
+            one.commits.burst.cell(),
             one.durable_save.cell(),
             one.bytes_per_edit
         )?;
@@ -111,12 +124,13 @@ pub(crate) fn print(measured: &[Measured], out: &mut impl Write) -> io::Result<(
             server.processor
         )?;
     }
-    let [least, most] = [first, last].map(|one| one.save_to_live.percentile(50).as_secs_f64());
+    let [smallest, largest] =
+        [first, last].map(|one| one.save_to_live.percentile(50).as_secs_f64());
     writeln!(
         out,
         "\np50 at {} files is {:.2} times that at {}.",
         last.files,
-        most / least,
+        largest / smallest,
         first.files
     )
 }
@@ -126,24 +140,34 @@ fn megabytes(bytes: u64) -> f64 {
 }
 
 /// Publishes the second deploy and later ones by hand and returns what the server says they took.
-fn commits_by_hand(world: &World) -> (Samples, Samples) {
+fn commits_by_hand(world: &mut World) -> Commits {
+    let server = world.server.process().id();
     let mut base = world.current_deploy();
     let tree = |text: String| Tree::from([(EDITED.to_owned(), text.into_bytes())]);
     let mut old = tree(big_site::page(0, "As it was first written."));
-    let (mut early, mut later) = (Samples::default(), Samples::default());
-    for number in 0..COMMITS {
+    let mut commits = Commits::default();
+    for number in 0..EARLY_COMMITS + LATER_COMMITS + BURST_COMMITS {
+        let samples = if number < EARLY_COMMITS {
+            &mut commits.early
+        } else if number < EARLY_COMMITS + LATER_COMMITS {
+            &mut commits.later
+        } else {
+            &mut commits.burst
+        };
+        if number < EARLY_COMMITS + LATER_COMMITS {
+            resources::wait_until_at_rest([server]);
+        }
         let new = tree(big_site::page(
             0,
             &format!("Written by hand {number} times."),
         ));
         let published = sync_client::publish(world.address(), base.as_deref(), (&old, &new))
             .expect("the server answers");
-        let samples = if number < 5 { &mut early } else { &mut later };
         samples.push(Duration::from_secs_f64(published.server_ms / 1_000.0));
         base = Some(published.deploy_id.to_string());
         old = new;
     }
-    (early, later)
+    commits
 }
 
 /// Waits until the daemon publishes saves: until one of them is live.

@@ -18,7 +18,7 @@ use crate::{
 const REST: Duration = Duration::from_secs(5);
 
 /// How long a process must use no processor time to count as at rest.
-const QUIET: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_millis(600);
 
 /// Durable saves that are measured.
 const DURABLE_SAVES: u32 = 60;
@@ -34,7 +34,7 @@ pub(crate) struct AtRest {
 
 /// Waits until processes have done what they do behind the scenes: until they used no processor
 /// time for a while.
-pub(crate) fn wait_until_at_rest(processes: [u32; 2]) {
+pub(crate) fn wait_until_at_rest<const N: usize>(processes: [u32; N]) {
     let mut last = processes.map(processor_ticks);
     let mut since = Instant::now();
     eventually("the processes to come to rest", || {
