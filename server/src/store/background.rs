@@ -234,7 +234,7 @@ impl Inner {
             return Ok(());
         };
         let rolled = workshop.roll(spare, &self.current.load_full(), &|changed| {
-            self.rest(changed)
+            self.rest(changed);
         });
         let mut forest = lock(&self.commits);
         match rolled {
