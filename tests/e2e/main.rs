@@ -7,6 +7,7 @@ mod commands;
 mod crash;
 mod harness;
 mod local_target;
+mod logs;
 mod missed_events;
 mod one_exchange;
 mod proof;
