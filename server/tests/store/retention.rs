@@ -250,3 +250,19 @@ fn an_unknown_or_pruned_deploy_is_said_to_be_unknown() {
     let error = store.rollback(Some(first), None).unwrap_err();
     assert!(matches!(error, StoreError::NoSuchDeploy(id) if id == first));
 }
+
+#[test]
+fn a_stray_file_among_the_objects_stays_and_stops_no_sweep() {
+    let volume = TestVolume::new();
+    let store = volume.open_without_grace();
+    upload(&store, "orphan").unwrap();
+    publish(&store, &[("a", "1")], &[]);
+    store.wait_idle();
+    let stray = volume.path("objects/README");
+    fs::write(&stray, "not ours").unwrap();
+    store.sweep_objects().unwrap();
+    assert!(stray.exists());
+    assert!(!volume.object("orphan").exists());
+    drop(store);
+    volume.assert_whole();
+}
