@@ -121,9 +121,10 @@ impl Inner {
             Task::List(id) => self.list(id),
             Task::Discard => self.discard(),
             Task::Sweep => {
+                self.sweep_objects(Some(self.options.object_grace))?;
                 schedule.wanted = false;
                 schedule.not_before = Instant::now() + SWEEP_INTERVAL;
-                self.sweep_objects(Some(self.options.object_grace))
+                Ok(())
             }
         }
     }

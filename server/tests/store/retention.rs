@@ -266,3 +266,21 @@ fn a_stray_file_among_the_objects_stays_and_stops_no_sweep() {
     drop(store);
     volume.assert_whole();
 }
+
+#[test]
+fn a_sweep_that_failed_is_tried_again() {
+    let volume = TestVolume::new();
+    drop(volume.open());
+    // A folder cannot be removed as a file is.
+    let obstacle = volume.object("obstacle");
+    fs::create_dir(&obstacle).unwrap();
+    let orphan = volume.object("orphan");
+    fs::write(&orphan, "orphan").unwrap();
+    let store = volume.open_without_grace();
+    store.wait_idle();
+    fs::remove_dir(&obstacle).unwrap();
+    fs::write(&orphan, "orphan").unwrap();
+    publish(&store, &[("a", "1")], &[]);
+    store.wait_idle();
+    assert!(!orphan.exists());
+}
