@@ -5,6 +5,7 @@ use std::{
     num::NonZeroUsize,
     os::unix::fs::MetadataExt as _,
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use onsave_protocol::{SitePath, wire::v2::DeployDetail};
@@ -56,6 +57,31 @@ fn fewer_are_kept_when_the_option_is_lowered() {
     assert_eq!(ids(&store), [second]);
     assert_eq!(fs::read_dir(volume.path("deploys")).unwrap().count(), 1);
     assert_eq!(served(&store), expected(&[("a", "2")]));
+}
+
+#[test]
+fn what_a_lowered_option_pruned_is_not_missed() {
+    let volume = TestVolume::new();
+    let store = volume.open();
+    publish(&store, &[("a", "1")], &[]);
+    let second = publish(&store, &[("a", "2")], &[]);
+    store.wait_idle();
+    drop(store);
+    let store = Store::open(StoreOptions {
+        keep_deploys: NonZeroUsize::MIN,
+        object_grace: Duration::ZERO,
+        ..volume.options()
+    })
+    .unwrap();
+    store.wait_idle();
+    // Within one tick of the clock an object is as young as the sweep.
+    while volume.object("1").exists() {
+        store.sweep_objects().unwrap();
+    }
+    drop(store);
+    volume.assert_whole();
+    let store = volume.open();
+    assert_eq!(ids(&store), [second], "a deploy without objects came back");
 }
 
 #[test]
