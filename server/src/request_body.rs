@@ -159,14 +159,16 @@ impl RequestBody {
             // The peer waits; not asking for the body is the answer.
             return;
         }
-        let limit = match self.state {
-            State::Unverified => DISCARD_BYTES,
-            // A length over the limit is not worth waiting for.
-            _ if self.check_length(limit).is_err() => DISCARD_BYTES,
-            _ => limit,
+        let worth_waiting = match self.state {
+            State::Unverified => false,
+            // A length over the limit is not.
+            _ => self.check_length(limit).is_ok(),
         };
+        let limit = if worth_waiting { limit } else { DISCARD_BYTES };
+        // What came before the refusal is not counted again.
+        let limit = self.received.saturating_add(limit);
         let reading = async { while let Ok(Some(_)) = self.next_part(limit).await {} };
-        if limit == DISCARD_BYTES {
+        if !worth_waiting {
             // Out of time: the connection is then closed, as a peer that slow has to expect.
             let in_time = tokio::time::timeout(DISCARD_TIME, reading).await.is_ok();
             tracing::trace!(in_time, "the rest of a refused body is dropped");

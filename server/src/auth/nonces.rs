@@ -123,11 +123,13 @@ fn most_lines(remembered: usize) -> usize {
     COMPACT_LINES.max(2 * remembered)
 }
 
+/// Returns a line with its line feed in front, so that a line that was cut off before it, by a kill
+/// or by a full volume, spoils no other.
 fn line(nonce: &str, until: u64) -> String {
-    format!("{until} {nonce}\n")
+    format!("\n{until} {nonce}")
 }
 
-/// Reads what is still of use; a line that was cut off by a kill in the middle is skipped.
+/// Reads what is still of use. A line that was cut off is skipped, or names a nonce that nobody uses.
 fn read(path: &Path, now: u64) -> io::Result<HashMap<String, u64>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
@@ -186,13 +188,30 @@ mod tests {
         drop(nonces);
         // A kill in the middle of a write leaves half a line.
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
-        file.write_all(b"13").unwrap();
+        file.write_all(b"\n13").unwrap();
         let nonces = Nonces::open(&path, 1_200).unwrap();
         assert_eq!(nonces.remember("young", 1_300, 1_200), Remembered::Known);
         assert_eq!(nonces.remember("old", 1_300, 1_200), Remembered::New);
         drop(nonces);
         let nonces = Nonces::open(&path, 1_200).unwrap();
         assert_eq!(nonces.remember("old", 1_300, 1_200), Remembered::Known);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_spoils_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nonces");
+        let nonces = Nonces::open(&path, 1_000).unwrap();
+        assert_eq!(nonces.remember("first", 1_300, 1_000), Remembered::New);
+        // A volume that runs full in the middle of a write leaves half a line.
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"\n1300 cut").unwrap();
+        assert_eq!(nonces.remember("second", 1_300, 1_000), Remembered::New);
+        drop(nonces);
+        let nonces = Nonces::open(&path, 1_000).unwrap();
+        for nonce in ["first", "second"] {
+            assert_eq!(nonces.remember(nonce, 1_300, 1_000), Remembered::Known);
+        }
     }
 
     #[test]

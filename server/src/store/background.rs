@@ -121,9 +121,10 @@ impl Inner {
             Task::List(id) => self.list(id),
             Task::Discard => self.discard(),
             Task::Sweep => {
+                self.sweep_objects(Some(self.options.object_grace))?;
                 schedule.wanted = false;
                 schedule.not_before = Instant::now() + SWEEP_INTERVAL;
-                self.sweep_objects(Some(self.options.object_grace))
+                Ok(())
             }
         }
     }
@@ -207,6 +208,12 @@ impl Inner {
 
     fn prune(&self) -> Result<(), StoreError> {
         let mut forest = lock(&self.commits);
+        // A head that lists what is gone would look like a loss.
+        let shortened = lock(&self.history).shortened_head().cloned();
+        if let Some(head) = shortened {
+            head.write(&self.volume)?;
+            lock(&self.history).note_shortened_head();
+        }
         let (trees, manifests) = {
             let history = lock(&self.history);
             let kept = |id| history.get(id).is_some();
@@ -341,7 +348,9 @@ fn grow_current(forest: &Forest, history: &History) -> Option<Task> {
 
 fn prune(forest: &Forest, history: &History) -> Option<Task> {
     let kept = |id| history.get(id).is_some();
-    let anything = !forest.prunable(kept).is_empty() || !history.unneeded_manifests().is_empty();
+    let anything = history.shortened_head().is_some()
+        || !forest.prunable(kept).is_empty()
+        || !history.unneeded_manifests().is_empty();
     anything.then_some(Task::Prune)
 }
 

@@ -49,6 +49,9 @@ pub(super) struct Unreadable {
 pub(super) struct History {
     keep: NonZeroUsize,
     head: Option<Head>,
+    /// The head as it has to be written before anything is removed, when fewer deploys are kept
+    /// now than the one on the volume lists.
+    shortened: Option<Head>,
     deploys: BTreeMap<DeployId, Deploy>,
     /// Every manifest on the volume, with the manifest that its lines need.
     chain: BTreeMap<DeployId, Option<DeployId>>,
@@ -70,6 +73,7 @@ impl History {
         let mut history = Self {
             keep,
             head: Head::read(volume)?,
+            shortened: None,
             deploys: BTreeMap::new(),
             newest_id: on_volume.iter().max().copied(),
             chain: on_volume.into_iter().map(|id| (id, None)).collect(),
@@ -81,6 +85,9 @@ impl History {
         history.newest_id = history.newest_id.max(head.deploys.iter().max().copied());
         let mut unreadable = Vec::new();
         let retained = history.retained(&head.deploys, head.current);
+        if retained.len() < head.deploys.len() {
+            history.shortened = Some(Head::new(head.current, retained.clone()));
+        }
         // Oldest first, so that each one is made from the one before and shares its files.
         for id in retained.into_iter().rev() {
             if let Err(error) = history.load_deploy(volume, id) {
@@ -107,6 +114,16 @@ impl History {
     /// Returns what the head file says.
     pub(super) fn head(&self) -> Option<&Head> {
         self.head.as_ref()
+    }
+
+    /// Returns the head that has to be written before anything is removed, if one has to.
+    pub(super) fn shortened_head(&self) -> Option<&Head> {
+        self.shortened.as_ref()
+    }
+
+    /// Takes over that the shortened head was written.
+    pub(super) fn note_shortened_head(&mut self) {
+        self.shortened = None;
     }
 
     /// Returns a kept deploy.
@@ -164,6 +181,8 @@ impl History {
     pub(super) fn take_head(&mut self, head: Head) {
         self.deploys.retain(|id, _| head.deploys.contains(id));
         self.head = Some(head);
+        // It lists no more than what is kept.
+        self.shortened = None;
     }
 
     /// Takes over that `id` has a full listing now.

@@ -272,7 +272,7 @@ impl Sweep<'_> {
             None => self.drop_waiting(named),
             Some(_) => 0,
         };
-        for folder in entries(&self.objects.volume.objects_path())? {
+        for folder in self.objects.volume.object_folders()? {
             for path in entries(&folder)? {
                 let digest =
                     object_named(&path).filter(|digest| named.binary_search(digest).is_err());

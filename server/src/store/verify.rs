@@ -157,7 +157,7 @@ fn check_objects(
     report: &mut VerifyReport,
 ) -> Result<BTreeMap<Sha256Digest, u64>, StoreError> {
     let mut sizes = BTreeMap::new();
-    for folder in entries(&volume.objects_path())? {
+    for folder in volume.object_folders()? {
         for path in entries(&folder)? {
             let Some(digest) = object_named(&path) else {
                 continue;

@@ -109,6 +109,13 @@ impl Volume {
         self.root.join("objects")
     }
 
+    /// Returns the folders that objects stand in; a file beside them is not ours.
+    pub(super) fn object_folders(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let mut folders = entries(&self.objects_path())?;
+        folders.retain(|path| path.is_dir());
+        Ok(folders)
+    }
+
     /// Returns where an object stands, relative to [`Volume::objects`].
     pub(super) fn object_name(digest: &Sha256Digest) -> String {
         let hex = digest.to_hex();

@@ -215,3 +215,24 @@ async fn a_pack_may_not_name_what_it_does_not_hold() {
     assert_eq!(answer.refusal(), (413, ErrorCode::TooLarge));
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_refusal_in_the_middle_of_a_large_body_reaches_the_peer() {
+    let server = TestServer::start_with(|config| config.limits.changeset_bytes = 64 * 1024).await;
+    // No blob can be staged any more, which shows when the first bytes are written.
+    std::fs::remove_dir_all(server.folder.path().join("staging")).unwrap();
+    let blob = vec![b'x'; 1_500_000];
+    let target = format!("/_icd/blobs/{}", Sha256Digest::of(&blob));
+    let mut connection = server.connect().await;
+    let answer = connection
+        .send(Request::new("PUT", &target).body(blob).v2())
+        .await;
+    assert_eq!(answer.refusal(), (500, ErrorCode::Internal));
+    // Only a body that was read to its end leaves the connection usable.
+    connection
+        .write(&Request::get("/_icd/health").head_bytes())
+        .await;
+    let health = connection.read(false).await.map(|answer| answer.status);
+    assert_eq!(health, Some(200));
+    server.stop().await;
+}

@@ -5,6 +5,7 @@ use std::{
     num::NonZeroUsize,
     os::unix::fs::MetadataExt as _,
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use onsave_protocol::{SitePath, wire::v2::DeployDetail};
@@ -56,6 +57,31 @@ fn fewer_are_kept_when_the_option_is_lowered() {
     assert_eq!(ids(&store), [second]);
     assert_eq!(fs::read_dir(volume.path("deploys")).unwrap().count(), 1);
     assert_eq!(served(&store), expected(&[("a", "2")]));
+}
+
+#[test]
+fn what_a_lowered_option_pruned_is_not_missed() {
+    let volume = TestVolume::new();
+    let store = volume.open();
+    publish(&store, &[("a", "1")], &[]);
+    let second = publish(&store, &[("a", "2")], &[]);
+    store.wait_idle();
+    drop(store);
+    let store = Store::open(StoreOptions {
+        keep_deploys: NonZeroUsize::MIN,
+        object_grace: Duration::ZERO,
+        ..volume.options()
+    })
+    .unwrap();
+    store.wait_idle();
+    // Within one tick of the clock an object is as young as the sweep.
+    while volume.object("1").exists() {
+        store.sweep_objects().unwrap();
+    }
+    drop(store);
+    volume.assert_whole();
+    let store = volume.open();
+    assert_eq!(ids(&store), [second], "a deploy without objects came back");
 }
 
 #[test]
@@ -249,4 +275,38 @@ fn an_unknown_or_pruned_deploy_is_said_to_be_unknown() {
     assert!(matches!(store.deploy(first), Err(StoreError::NoSuchDeploy(id)) if id == first));
     let error = store.rollback(Some(first), None).unwrap_err();
     assert!(matches!(error, StoreError::NoSuchDeploy(id) if id == first));
+}
+
+#[test]
+fn a_stray_file_among_the_objects_stays_and_stops_no_sweep() {
+    let volume = TestVolume::new();
+    let store = volume.open_without_grace();
+    upload(&store, "orphan").unwrap();
+    publish(&store, &[("a", "1")], &[]);
+    store.wait_idle();
+    let stray = volume.path("objects/README");
+    fs::write(&stray, "not ours").unwrap();
+    store.sweep_objects().unwrap();
+    assert!(stray.exists());
+    assert!(!volume.object("orphan").exists());
+    drop(store);
+    volume.assert_whole();
+}
+
+#[test]
+fn a_sweep_that_failed_is_tried_again() {
+    let volume = TestVolume::new();
+    drop(volume.open());
+    // A folder cannot be removed as a file is.
+    let obstacle = volume.object("obstacle");
+    fs::create_dir(&obstacle).unwrap();
+    let orphan = volume.object("orphan");
+    fs::write(&orphan, "orphan").unwrap();
+    let store = volume.open_without_grace();
+    store.wait_idle();
+    fs::remove_dir(&obstacle).unwrap();
+    fs::write(&orphan, "orphan").unwrap();
+    publish(&store, &[("a", "1")], &[]);
+    store.wait_idle();
+    assert!(!orphan.exists());
 }
