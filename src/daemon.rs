@@ -232,16 +232,21 @@ impl Daemon {
                 Ended::InStep
             }
             // The watcher tells when the folder is back.
-            Outcome::Absent(owed) | Outcome::Strict(owed) => Ended::WaitForLook(owed),
+            Outcome::Absent(owed) => Ended::NotSeen(owed),
+            Outcome::Strict(owed) => Ended::WaitForLook(owed),
             Outcome::Unproven(owed) => Ended::ProveFirst(owed),
-            Outcome::Quiet(owed) | Outcome::Held { owed, .. } | Outcome::LeftAlone(owed, _) => {
-                Ended::WaitForSave(owed)
-            }
+            Outcome::Quiet(owed) => Ended::Quiet(owed),
+            Outcome::Held { owed, .. } | Outcome::LeftAlone(owed, _) => Ended::WaitForSave(owed),
             Outcome::Rechecked(Recheck::Superseded) => Ended::WaitForSave(Owed::Everything),
             Outcome::Rechecked(Recheck::StillThere(_) | Recheck::Unknown(_)) => Ended::InStep,
             Outcome::ScanFailed(owed, dirty, _) => {
-                again.merge(dirty);
-                Ended::ScanAgain(owed)
+                // Whatever was to be looked at, nothing is known until a scan comes to its end.
+                again.merge(if dirty.is_nothing() {
+                    Dirty::Everything
+                } else {
+                    dirty
+                });
+                Ended::NotSeen(owed)
             }
             Outcome::Failed(owed, error) => match error.retry() {
                 RetryClass::Never => Ended::WaitForSave(owed),

@@ -99,8 +99,29 @@ pub(super) enum Ended {
     TryAgain(Owed, Duration),
     /// What is owed cannot be sent before the folder was looked at again.
     ScanAgain(Owed),
+    /// The folder was not there or could not be looked at: nothing is known of what was saved.
+    NotSeen(Owed),
+    /// Nothing was saved that what is owed waits for.
+    Quiet(Owed),
     /// What is owed is sent when the next scan finds nothing more.
     ProveFirst(Owed),
+}
+
+/// What the owed waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Waits {
+    trigger: Trigger,
+    /// Not before then, unless together with a save; nothing for at once.
+    until: Option<Instant>,
+}
+
+impl Waits {
+    const fn for_trigger(trigger: Trigger) -> Self {
+        Self {
+            trigger,
+            until: None,
+        }
+    }
 }
 
 /// The daemon's plan.
@@ -110,8 +131,11 @@ pub(super) struct Agenda {
     /// First and last event of what settled since the last order.
     burst: Option<(Instant, Instant)>,
     owed: Owed,
-    trigger: Trigger,
-    due: Option<Instant>,
+    waits: Waits,
+    /// What was owed waited for that, when the order that is out was taken.
+    waited: Waits,
+    /// When to look at what is dirty; nothing for at once.
+    look_at: Option<Instant>,
     backoff: Backoff,
     rescan: Duration,
     /// Since when something is owed that waits for its proof.
@@ -128,8 +152,9 @@ impl Agenda {
             dirty: Dirty::Everything,
             burst: None,
             owed: Owed::Everything,
-            trigger: Trigger::Owed,
-            due: None,
+            waits: Waits::for_trigger(Trigger::Owed),
+            waited: Waits::for_trigger(Trigger::Owed),
+            look_at: None,
             backoff: Backoff::DAEMON,
             rescan: FIRST_RESCAN,
             unproven: None,
@@ -139,11 +164,14 @@ impl Agenda {
 
     /// Takes in what settled: it is worked on as soon as no other order is out.
     pub(super) fn settled(&mut self, batch: Batch) {
+        if matches!(batch.dirty, Dirty::Paths(_)) {
+            // A save is worth a try, whatever the back-off said; a poll or a reconcile is none.
+            self.waits.until = None;
+        }
         self.dirty.merge(batch.dirty);
         let first = self.burst.map_or(batch.first, |(first, _)| first);
         self.burst = Some((first.min(batch.first), batch.last));
-        // A new state is worth a try, whatever the back-off said of the old one.
-        self.due = None;
+        self.look_at = None;
     }
 
     /// Returns whether nothing is to be scanned or published.
@@ -153,11 +181,10 @@ impl Agenda {
 
     /// Returns when the next order is due; nothing while there is nothing to do.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
-        let waits = !self.owed.is_nothing() && self.trigger == Trigger::Owed;
-        if self.dirty.is_nothing() && !waits {
-            return None;
-        }
-        Some(self.due.unwrap_or(now))
+        let look = (!self.dirty.is_nothing()).then(|| self.look_at.unwrap_or(now));
+        let owes = !self.owed.is_nothing() && self.waits.trigger == Trigger::Owed;
+        let publish = owes.then(|| self.waits.until.unwrap_or(now));
+        look.into_iter().chain(publish).min()
     }
 
     /// Returns the next order, when it is due at `now`; `proof` is what the watcher can give.
@@ -165,7 +192,8 @@ impl Agenda {
         if self.due(now)? > now {
             return None;
         }
-        self.due = None;
+        self.look_at = None;
+        self.waited = mem::replace(&mut self.waits, Waits::for_trigger(Trigger::Owed));
         let waited_enough = self
             .unproven
             .is_some_and(|since| now.saturating_duration_since(since) >= self.max_wait);
@@ -173,7 +201,11 @@ impl Agenda {
             proof: if waited_enough { Proof::Settled } else { proof },
             dirty: mem::replace(&mut self.dirty, Dirty::nothing()),
             owed: mem::replace(&mut self.owed, Owed::nothing()),
-            trigger: mem::replace(&mut self.trigger, Trigger::Owed),
+            // What a look finds is worth a try before its time; that it was looked is not.
+            trigger: match self.waited.until {
+                Some(until) if until > now => Trigger::Save,
+                _ => self.waited.trigger,
+            },
             settle: self.burst.take().map_or(Duration::ZERO, |(first, _)| {
                 now.saturating_duration_since(first)
             }),
@@ -184,44 +216,66 @@ impl Agenda {
     ///
     /// `random` is uniform over all its values.
     pub(super) fn ended(&mut self, ended: Ended, again: Dirty, (now, random): (Instant, u32)) {
-        let mut wait = None;
         if !matches!(ended, Ended::ProveFirst(_)) {
             self.unproven = None;
         }
-        match ended {
-            Ended::InStep => self.backoff.succeeded(),
-            Ended::WaitForLook(owed) => {
-                self.owed = owed;
-                self.trigger = Trigger::Look;
+        let must_look = matches!(ended, Ended::ScanAgain(_));
+        let (owed, waits) = match ended {
+            Ended::InStep => {
                 self.backoff.succeeded();
+                (Owed::nothing(), Waits::for_trigger(Trigger::Owed))
+            }
+            Ended::WaitForLook(owed) => {
+                self.backoff.succeeded();
+                (owed, Waits::for_trigger(Trigger::Look))
             }
             Ended::WaitForSave(owed) => {
-                self.owed = owed;
-                self.trigger = Trigger::Save;
                 self.backoff.succeeded();
+                (owed, Waits::for_trigger(Trigger::Save))
             }
             Ended::TryAgain(owed, at_least) => {
-                self.owed = owed;
-                wait = Some(self.backoff.failed(random).max(at_least));
+                let wait = self.backoff.failed(random).max(at_least);
+                let waits = Waits {
+                    trigger: Trigger::Owed,
+                    until: Some(now + wait),
+                };
+                (owed, waits)
             }
-            Ended::ScanAgain(owed) => self.owed = owed,
+            Ended::ScanAgain(owed) => (owed, Waits::for_trigger(Trigger::Look)),
+            Ended::NotSeen(owed) => {
+                // That the folder is back is no save, where one is waited for.
+                let trigger = match self.waited.trigger {
+                    Trigger::Save => Trigger::Save,
+                    Trigger::Owed | Trigger::Look => Trigger::Look,
+                };
+                (owed, Waits::for_trigger(trigger))
+            }
+            Ended::Quiet(owed) => (owed, self.waited),
             Ended::ProveFirst(owed) => {
-                self.owed = owed;
                 // The next poll brings the second scan.
-                self.trigger = Trigger::Look;
                 self.unproven.get_or_insert(now);
+                (owed, Waits::for_trigger(Trigger::Look))
             }
-        }
+        };
+        (self.owed, self.waits) = (owed, waits);
+        self.look_again(again, must_look, now);
+    }
+
+    /// Plans to look at what did not hold still or gave no answer, less and less often.
+    fn look_again(&mut self, again: Dirty, must_look: bool, now: Instant) {
+        let again = match again {
+            // Whoever asks for a look gets one, or what is owed would wait for ever.
+            again if must_look && again.is_nothing() => Dirty::Everything,
+            again => again,
+        };
         if again.is_nothing() {
             self.rescan = FIRST_RESCAN;
-        } else {
-            self.dirty.merge(again);
-            wait = Some(wait.map_or(self.rescan, |wait| wait.min(self.rescan)));
-            self.rescan = (self.rescan * 2).min(LONGEST_RESCAN);
+            return;
         }
-        // What settled meanwhile is a new state, worth a try whatever became of the old one.
-        let saved_meanwhile = self.burst.is_some();
-        self.due = wait.filter(|_| !saved_meanwhile).map(|wait| now + wait);
+        // What settled meanwhile is looked at without a wait.
+        self.look_at = self.burst.is_none().then(|| now + self.rescan);
+        self.dirty.merge(again);
+        self.rescan = (self.rescan * 2).min(LONGEST_RESCAN);
     }
 }
 
@@ -320,6 +374,73 @@ mod tests {
             (now, HALF),
         );
         assert_eq!(agenda.due(now), Some(now));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_finds_no_save_does_not_shorten_a_back_off() {
+        let now = Instant::now();
+        let mut agenda = in_step(now);
+        agenda.settled(batch("a", now, now));
+        agenda.take(now, Proof::Settled).unwrap();
+        let owed = Owed::Paths(paths(&["a"]));
+        let late = Ended::TryAgain(owed.clone(), Duration::from_secs(60));
+        agenda.ended(late, Dirty::nothing(), (now, HALF));
+        for second in 1..60 {
+            let then = now + Duration::from_secs(second);
+            agenda.settled(Batch {
+                dirty: Dirty::Everything,
+                first: then,
+                last: then,
+            });
+            let order = agenda.take(then, Proof::SecondScan).unwrap();
+            assert_eq!(order.trigger, Trigger::Save);
+            // A file that is written without end, too.
+            let again = Dirty::Paths([PathBuf::from("log")].into());
+            agenda.ended(Ended::Quiet(order.owed), again, (then, HALF));
+        }
+        let then = now + Duration::from_secs(60);
+        let order = agenda.take(then, Proof::SecondScan).unwrap();
+        assert_eq!((order.owed, order.trigger), (owed, Trigger::Owed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_folder_that_goes_and_comes_back_is_no_save() {
+        let now = Instant::now();
+        let owed = Owed::Everything;
+        for (before, after) in [
+            (Ended::WaitForSave(owed.clone()), Trigger::Save),
+            (Ended::WaitForLook(owed.clone()), Trigger::Look),
+            (Ended::TryAgain(owed, Duration::ZERO), Trigger::Look),
+        ] {
+            let mut agenda = in_step(now);
+            agenda.ended(before, Dirty::nothing(), (now, HALF));
+            agenda.settled(batch("a", now, now));
+            let order = agenda.take(now, Proof::Settled).unwrap();
+            agenda.ended(Ended::NotSeen(order.owed), Dirty::nothing(), (now, HALF));
+            assert_eq!(agenda.due(now), None);
+            agenda.settled(batch("a", now, now));
+            let order = agenda.take(now, Proof::Settled).unwrap();
+            assert_eq!((order.owed, order.trigger), (Owed::Everything, after));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scan_that_fails_again_and_again_does_so_less_and_less_often() {
+        let now = Instant::now();
+        let mut agenda = in_step(now);
+        let owed = Owed::Paths(paths(&["a"]));
+        for _ in 0..8 {
+            agenda.ended(
+                Ended::ScanAgain(owed.clone()),
+                Dirty::nothing(),
+                (now, HALF),
+            );
+            let due = agenda.due(now).unwrap();
+            assert!(due > now, "no busy loop");
+            let order = agenda.take(due, Proof::Settled).unwrap();
+            assert_eq!(order.dirty, Dirty::Everything);
+            assert_eq!((order.owed, order.trigger), (owed.clone(), Trigger::Look));
+        }
     }
 
     #[tokio::test(start_paused = true)]

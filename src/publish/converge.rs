@@ -3,6 +3,10 @@
 //! A server whose deploy moved on refuses the changeset. Its manifest is then fetched and the local
 //! tree is compared with all of it, so that the whole local tree becomes current or nothing does:
 //! two writers never mix.
+//!
+//! What is known of the server is trusted only where the server checks it: for a changeset that is
+//! sent. That nothing is to be sent, or that too much would go, is believed once the server was asked:
+//! somebody may have published or gone back meanwhile.
 
 use std::sync::Arc;
 
@@ -84,9 +88,11 @@ impl Publisher {
         scope: Scope<'_>,
     ) -> Result<Converged, PublishError> {
         let mut scope = scope;
+        let mut asked = false;
         // The first generation has no base to be refused for: what is current is asked each time.
         if self.generation() != Some(Generation::V2) {
             self.refresh().await?;
+            asked = true;
             scope = Scope::Whole;
         }
         // Also where an earlier try fetched what others published and then came to nothing.
@@ -94,7 +100,14 @@ impl Publisher {
             scope = Scope::Whole;
         }
         for _ in 0..MAX_TRIES {
-            let changeset = self.changeset(local.manifest, scope);
+            let mut changeset = self.changeset(local.manifest, scope);
+            if !asked && self.ends_here(&changeset, local) {
+                self.refresh().await?;
+                if !self.remote().is_some_and(RemoteState::agrees) {
+                    scope = Scope::Whole;
+                    changeset = self.changeset(local.manifest, scope);
+                }
+            }
             if changeset.is_empty() {
                 if let Some(known) = &mut self.known {
                     known.remote.agree();
@@ -115,6 +128,7 @@ impl Publisher {
                 Err(error) if error.retry() == RetryClass::FreshManifest => {
                     tracing::info!(%error, "publishing again on top of it");
                     self.refresh().await?;
+                    asked = true;
                     scope = Scope::Whole;
                 }
                 Err(error) => return Err(error),
@@ -134,6 +148,11 @@ impl Publisher {
             (Some(remote), Scope::Whole) => diff(remote.manifest(), local),
             (None, _) => diff(&Manifest::new(), local),
         }
+    }
+
+    /// Returns whether `changeset` is not sent, so that the server has no chance to refuse its base.
+    fn ends_here(&self, changeset: &Changeset, local: &LocalSite<'_>) -> bool {
+        changeset.is_empty() || self.judge(changeset, local) != Verdict::Pass
     }
 
     fn judge(&self, changeset: &Changeset, local: &LocalSite<'_>) -> Verdict {
