@@ -29,7 +29,7 @@ pub(super) fn read_config(
 ) -> Option<Config> {
     let app = reading.text(&keys::APP, app_name::checked);
     let dir = reading.path(&keys::DIR);
-    let target = read_target(reading, surroundings);
+    let target = read_target(reading, surroundings, dir.as_deref());
     let watch = read_watch(reading);
     let publish = read_publish(reading);
     let log = read_log(reading);
@@ -53,11 +53,19 @@ enum TargetKind {
     Url,
 }
 
-fn read_target(reading: &mut Reading<'_>, surroundings: &Surroundings) -> Option<TargetConfig> {
+fn read_target(
+    reading: &mut Reading<'_>,
+    surroundings: &Surroundings,
+    dir: Option<&Path>,
+) -> Option<TargetConfig> {
     let kinds = [("local", TargetKind::Local), ("url", TargetKind::Url)];
     let kind = reading.choice(&keys::TARGET_KIND, &kinds);
     let url = reading.text(&keys::TARGET_URL, url::of_server);
     let secret_file = reading.path(&keys::TARGET_SECRET_FILE);
+    // Whatever the target: a publish to this machine would give it to its visitors too.
+    if let (Some(file), Some(dir)) = (&secret_file, dir) {
+        keep_unpublished(reading, &keys::TARGET_SECRET_FILE, dir, file);
+    }
     let secret = match kind {
         Some(TargetKind::Url) => read_secret(reading, surroundings, secret_file),
         Some(TargetKind::Local) | None => None,
@@ -212,7 +220,15 @@ fn keep_apart(reading: &mut Reading<'_>, dir: &Path, volume: &Path) {
     if dir.starts_with(&volume) {
         let problem = format!("must not lie in local.volume, {}", volume.display());
         reading.contradiction(&keys::DIR, problem);
-    } else if let Ok(inner) = volume.strip_prefix(&dir)
+    } else {
+        keep_unpublished(reading, &keys::LOCAL_VOLUME, &dir, &volume);
+    }
+}
+
+/// A secret that is published is one no more; a volume, see [`keep_apart`].
+fn keep_unpublished(reading: &mut Reading<'_>, key: &'static keys::Key, dir: &Path, path: &Path) {
+    let (dir, path) = (lexical(dir), lexical(path));
+    if let Ok(inner) = path.strip_prefix(&dir)
         // Hidden files are never published.
         && !inner.components().any(is_hidden)
     {
@@ -220,7 +236,7 @@ fn keep_apart(reading: &mut Reading<'_>, dir: &Path, volume: &Path) {
             "must not lie in the site folder, {}, or it would be published itself",
             dir.display()
         );
-        reading.contradiction(&keys::LOCAL_VOLUME, problem);
+        reading.contradiction(key, problem);
     }
 }
 

@@ -434,6 +434,20 @@ fn the_volume_is_never_published_into_itself() {
 }
 
 #[test]
+fn the_secret_is_never_published() {
+    for (dir, secret_file, fits) in [
+        ("deploy", "sync-secret", true),
+        (".", ".sync-secret", true),
+        (".", "sync-secret", false),
+        ("deploy", "deploy/sync-secret", false),
+    ] {
+        let text = format!("dir = \"{dir}\"\ntarget.secret_file = \"{secret_file}\"");
+        let desk = Desk::new().file(&text);
+        assert_eq!(desk.load().is_ok(), fits, "{dir} and {secret_file}");
+    }
+}
+
+#[test]
 fn a_server_is_meant_where_its_url_is_given() {
     let with_secret = || Desk::new().variable("ONSAVE_SYNC_SECRET", "hunter2");
     let desk = with_secret().file("target.url = \"https://Example.org/\"");

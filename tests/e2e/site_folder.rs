@@ -61,6 +61,23 @@ fn a_wiped_folder_is_held_until_it_fills_again() {
 }
 
 #[test]
+fn a_daemon_that_holds_goes_on_when_the_removals_were_let_pass() {
+    let world = World::new();
+    generate(&world.site, 20, "one");
+    let daemon = world.watch_until_live();
+    for page in 0..15 {
+        world.site.remove_folder(&format!("p/{page}"));
+    }
+    eventually("the daemon to say that it holds", || {
+        daemon.stderr().contains("--allow-removals")
+    });
+    world.run_well(&["publish", "--allow-removals"]);
+    world.wait_until_live(&world.site.tree());
+    world.site.save("p/19/index.html", "<h1>the next save</h1>");
+    world.wait_until_live(&world.site.tree());
+}
+
+#[test]
 fn a_folder_that_is_deleted_and_recreated() {
     let world = World::new();
     generate(&world.site, 10, "one");
