@@ -36,6 +36,13 @@ pub mod exit_code {
     pub const DAMAGED: u8 = 3;
 }
 
+/// Longest time that can be set, in seconds: a year is longer than anybody means, and far from what
+/// a clock cannot add.
+const MOST_SECONDS: u64 = 365 * 24 * 60 * 60;
+
+/// Most that can be counted at once: what a semaphore takes.
+const MOST_AT_ONCE: usize = tokio::sync::Semaphore::MAX_PERMITS;
+
 const EXAMPLES: &str = "\
 Secrets come from the environment or from a file, never from a flag:
   SYNC_SECRET            the shared secret that requests are signed with; required
@@ -319,6 +326,16 @@ impl Arguments {
                 failures_per_minute,
             ),
         };
+        for (variable, at_once) in [
+            ("MAX_CONNECTIONS", limits.connections),
+            ("MAX_V1_BODIES", limits.v1_bodies),
+        ] {
+            if at_once > MOST_AT_ONCE {
+                source
+                    .faults
+                    .push(format!("{variable} can be at most {MOST_AT_ONCE}"));
+            }
+        }
         if limits.head_bytes < 8 * 1024 {
             source
                 .faults
@@ -409,7 +426,12 @@ impl Source<'_> {
     }
 
     fn seconds(&mut self, flag: Option<&str>, variable: &str, default: Duration) -> Duration {
-        Duration::from_secs(self.count(flag, variable, default.as_secs()))
+        let seconds = self.count(flag, variable, default.as_secs());
+        if seconds > MOST_SECONDS {
+            self.faults
+                .push(format!("{variable} can be at most {MOST_SECONDS}"));
+        }
+        Duration::from_secs(seconds)
     }
 
     /// Returns a secret from a variable or from the file that another one names.
@@ -557,6 +579,25 @@ mod tests {
             "SYNC_SECRET",
         ] {
             assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_would_overflow_are_faults() {
+        let most = u64::MAX.to_string();
+        let names = [
+            "MAX_CONNECTIONS",
+            "MAX_V1_BODIES",
+            "HEAD_SECONDS",
+            "KEEP_ALIVE_SECONDS",
+            "DRAIN_SECONDS",
+        ];
+        let mut variables = names.map(|name| (name, most.as_str())).to_vec();
+        variables.push(("SYNC_SECRET", "s"));
+        let text = resolve(&[], &variables).unwrap_err().to_string();
+        for name in names {
+            let fault = format!("{name} can be at most");
+            assert!(text.contains(&fault), "{fault} in {text}");
         }
     }
 
