@@ -62,6 +62,9 @@ struct State {
     waiting_bytes: u64,
     /// Folders of `objects/` with names that are not durable yet.
     unsynced: HashSet<PathBuf>,
+    /// Folders of `objects/` that were synced in this run. What stands in another may have been
+    /// put there by a run that was killed before it came to it.
+    synced: HashSet<PathBuf>,
     /// What was claimed since the running sweep began; `None` when none runs.
     claimed: Option<HashSet<Sha256Digest>>,
 }
@@ -111,9 +114,15 @@ impl Objects {
     /// here.
     pub(super) fn claim(&self, digest: &Sha256Digest) -> Result<Option<u64>, StoreError> {
         let mut state = lock(&self.state);
-        let size = match state.waiting.get(digest) {
-            Some(waiting) => Some(waiting.size),
-            None => touch(&self.volume.object_path(digest))?,
+        let size = if let Some(waiting) = state.waiting.get(digest) {
+            Some(waiting.size)
+        } else {
+            let path = self.volume.object_path(digest);
+            let size = touch(&path)?;
+            if size.is_some() {
+                state.distrust_name(&path);
+            }
+            size
         };
         if let (Some(_), Some(claimed)) = (size, &mut state.claimed) {
             claimed.insert(*digest);
@@ -211,8 +220,10 @@ impl Objects {
         } else {
             folders.iter().try_for_each(|folder| sync_folder(folder))
         };
-        if synced.is_err() {
-            lock(&self.state).unsynced.extend(folders);
+        let mut state = lock(&self.state);
+        match synced {
+            Ok(()) => state.synced.extend(folders),
+            Err(_) => state.unsynced.extend(folders),
         }
         synced
     }
@@ -252,6 +263,18 @@ impl Objects {
         Sweep {
             objects: self,
             _only: only,
+        }
+    }
+}
+
+impl State {
+    /// Has the name of an object that was found made durable, unless this run did so before.
+    fn distrust_name(&mut self, path: &Path) {
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| !self.synced.contains(*folder))
+        {
+            self.unsynced.insert(folder.to_owned());
         }
     }
 }
@@ -367,4 +390,38 @@ fn touch(path: &Path) -> Result<Option<u64>, StoreError> {
     rustix::fs::fchmod(&file, Mode::from_raw_mode(stat.mode() & 0o7777))
         .map_err(StoreError::io("claim", path))?;
     Ok(Some(stat.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(root: &Path) -> Arc<Objects> {
+        let (volume, _) = Volume::open(root).unwrap();
+        Arc::new(Objects::new(Arc::new(volume), Arc::default()))
+    }
+
+    #[test]
+    fn the_name_that_a_killed_run_left_is_made_durable_by_whoever_uses_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let entry = FileEntry {
+            digest: Sha256Digest::of(b"x"),
+            size: 1,
+        };
+        let objects = open(folder.path());
+        let mut blob = objects.stage(entry).unwrap();
+        blob.write(b"x").unwrap();
+        blob.finish().unwrap();
+        // It has its name, and the run ends before the names are synced.
+        objects.promote_waiting().unwrap();
+        drop(objects);
+
+        let objects = open(folder.path());
+        for expected in [1, 0] {
+            objects.claim_all([&entry]).unwrap();
+            assert_eq!(lock(&objects.state).unsynced.len(), expected);
+            objects.sync_names().unwrap();
+            assert!(lock(&objects.state).unsynced.is_empty());
+        }
+    }
 }
