@@ -168,12 +168,12 @@ impl RequestBody {
         // What came before the refusal is not counted again.
         let limit = self.received.saturating_add(limit);
         let reading = async { while let Ok(Some(_)) = self.next_part(limit).await {} };
-        if !worth_waiting {
+        if worth_waiting {
+            reading.await;
+        } else {
             // Out of time: the connection is then closed, as a peer that slow has to expect.
             let in_time = tokio::time::timeout(DISCARD_TIME, reading).await.is_ok();
             tracing::trace!(in_time, "the rest of a refused body is dropped");
-        } else {
-            reading.await;
         }
     }
 
