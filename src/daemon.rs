@@ -291,6 +291,7 @@ impl Daemon {
             return Ok(());
         };
         if let LiveVerdict::Mismatch { .. } = verdict {
+            self.upkeep.remember_now(&hands);
             let recheck = round::recheck(hands, (check, verdict));
             self.round = Some(Box::pin(async { Ok(recheck.await) }));
         } else {
@@ -342,3 +343,6 @@ fn proof(health: &WatchHealth) -> Proof {
 fn random() -> u32 {
     getrandom::u32().unwrap_or(u32::MAX / 2)
 }
+
+#[cfg(test)]
+mod tests;

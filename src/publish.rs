@@ -257,6 +257,26 @@ impl Publisher {
         if self.known.is_none() {
             self.refresh().await?;
         }
+        let outcome = self.publish_to_known(publication).await;
+        if let Err(PublishError::Refused {
+            status: status @ (401 | 404 | 405),
+            ..
+        }) = outcome
+        {
+            // Another server answers than the one that is known, or a proxy in its place: whoever it
+            // is next time is asked first.
+            self.known = None;
+            if status != 401 {
+                return Err(self.not_onsave(status));
+            }
+        }
+        outcome
+    }
+
+    async fn publish_to_known(
+        &mut self,
+        publication: &Publication,
+    ) -> Result<PublishReport, PublishError> {
         let started = Instant::now();
         let wire = self.session.wire();
         let Some(known) = &mut self.known else {
@@ -314,4 +334,4 @@ impl Warmer {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

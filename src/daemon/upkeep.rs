@@ -72,21 +72,29 @@ impl Upkeep {
 
     /// Writes everything that is not written yet: the daemon stops.
     pub(super) fn finish(&mut self, hands: &mut Hands) {
+        self.remember_now(hands);
+        self.keep_index(hands);
+    }
+
+    /// Writes the memory of the last publish at once, if it is not written yet: what is known of the
+    /// server is about to be replaced by what it has now.
+    pub(super) fn remember_now(&mut self, hands: &Hands) {
         if self.remember.is_some() {
             self.remember(hands);
         }
-        self.keep_index(hands);
     }
 
     fn remember(&mut self, hands: &Hands) {
         self.remember = None;
-        let Some(remote) = hands.publisher.remote() else {
+        // A deploy that was fetched is none of ours.
+        let Some(remote) = hands.publisher.remote().filter(|remote| remote.agrees()) else {
             return;
         };
         let Some(id) = remote.deploy_id() else {
             return;
         };
-        let tree = hands.scanner.manifest().tree_digest();
+        // As it was published: the local tree may have moved on, and be held or waiting.
+        let tree = remote.manifest().tree_digest();
         let last = LastPublish::new(self.target.clone(), id.to_owned(), tree);
         if let Err(error) = last.store(&self.last_publish) {
             tracing::warn!(

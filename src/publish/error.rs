@@ -219,7 +219,12 @@ impl PublishError {
             | Self::VolumeFull { .. }
             | Self::MissingBlobs(_)
             | Self::Contended { .. }
-            | Self::BadAnswer { .. } => RetryClass::Backoff,
+            | Self::BadAnswer { .. }
+            // Said by what stands in for the server while it is replaced, or of another generation.
+            | Self::Refused {
+                status: 401 | 403 | 404 | 405,
+                ..
+            } => RetryClass::Backoff,
             Self::Refused { .. }
             | Self::NeedsSecondGeneration { .. }
             | Self::Encode(_)
@@ -448,7 +453,7 @@ mod tests {
             (
                 401,
                 r#"{"error":"missing auth headers"}"#,
-                RetryClass::Never,
+                RetryClass::Backoff,
                 Refused,
             ),
             (

@@ -2,4 +2,4 @@
 
 mod against_v1;
 mod against_v2;
-mod harness;
+pub(crate) mod harness;

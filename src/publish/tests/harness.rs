@@ -31,11 +31,11 @@ use crate::{
     site_files::SiteFiles,
 };
 
-pub(super) fn secret() -> Secret {
+pub(crate) fn secret() -> Secret {
     Secret::from_text("3f1c9a7be2d84f60a5c1d2e3f4051627").unwrap()
 }
 
-pub(super) fn endpoint(url: &str) -> Endpoint {
+pub(crate) fn endpoint(url: &str) -> Endpoint {
     Endpoint {
         url: url.to_owned(),
         secret: secret(),
@@ -44,7 +44,7 @@ pub(super) fn endpoint(url: &str) -> Endpoint {
 }
 
 /// A server of the real kind; its volume outlives it.
-pub(super) struct TestServer {
+pub(crate) struct TestServer {
     volume: TempDir,
     address: SocketAddr,
     running: Option<Running>,
@@ -56,7 +56,7 @@ struct Running {
 }
 
 impl TestServer {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut server = Self {
             volume: tempfile::tempdir().unwrap(),
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -67,7 +67,7 @@ impl TestServer {
     }
 
     /// Starts on the address that it had.
-    pub(super) async fn start_again(&mut self) {
+    pub(crate) async fn start_again(&mut self) {
         let root = self.volume.path().to_owned();
         let options = StoreOptions::new(&root);
         let store = tokio::task::spawn_blocking(move || Store::open(options).unwrap())
@@ -87,23 +87,23 @@ impl TestServer {
         self.running = Some(Running { stop, task });
     }
 
-    pub(super) async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         if let Some(mut running) = self.running.take() {
             running.stop.cancel();
             running.task.join_next().await.unwrap().unwrap();
         }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Returns what a visitor gets: status and body.
-    pub(super) async fn get(&self, path: &str) -> (u16, Vec<u8>) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, Vec<u8>) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();

@@ -1,0 +1,411 @@
+//! The loop as a whole: a real watcher, a real server, and what lies between them going wrong.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::{
+    config::{
+        LogConfig, LogFormat, PollMode, PublishConfig, Source, TargetConfig, UrlTarget, WatchConfig,
+    },
+    ignore_rules::SharedRules,
+    publish::tests::harness::{TestServer, endpoint, secret},
+    site_folder::SiteFolder,
+};
+
+/// Far above what anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A site folder, its state folder, and the server that it is published to.
+struct Desk {
+    home: TempDir,
+    server: TestServer,
+    config: Config,
+}
+
+impl Desk {
+    async fn new(files: &[(&str, &str)]) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let server = TestServer::start().await;
+        let root = home.path().canonicalize().unwrap();
+        fs::create_dir(root.join("state")).unwrap();
+        let config = Config {
+            app: "desk".into(),
+            dir: root.join("deploy"),
+            root,
+            target: TargetConfig::Url(UrlTarget {
+                url: server.url(),
+                secret: secret(),
+                secret_source: Source::File("secret".into()),
+            }),
+            watch: WatchConfig {
+                quiet: Duration::from_millis(5),
+                max_wait: Duration::from_secs(1),
+                poll: PollMode::Never,
+                poll_interval: Duration::from_millis(20),
+                reconcile_interval: Duration::from_secs(600),
+            },
+            publish: PublishConfig {
+                strict: false,
+                max_removal_percent: 50,
+                published_by: "ann@desk".into(),
+                verify_live: true,
+                public_url: None,
+            },
+            log: LogConfig {
+                format: LogFormat::Pretty,
+                filter: "info".into(),
+            },
+        };
+        let desk = Self {
+            home,
+            server,
+            config,
+        };
+        for (path, text) in files {
+            desk.save(path, text);
+        }
+        desk
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.config.dir.join(path)
+    }
+
+    /// Saves as editors do: whole, by rename.
+    fn save(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let temporary = self.home.path().join("being saved");
+        fs::write(&temporary, text).unwrap();
+        fs::rename(temporary, path).unwrap();
+    }
+
+    fn memory(&self) -> PathBuf {
+        self.home.path().join("last-publish")
+    }
+
+    fn publisher(&self) -> Publisher {
+        Publisher::new(endpoint(&self.server.url())).unwrap()
+    }
+
+    fn parts(&self) -> Parts {
+        let folder = SiteFolder::new(self.config.dir.clone());
+        let rules = Arc::new(SharedRules::default());
+        Parts {
+            watcher: Watcher::start(folder.clone(), &self.config.watch, Arc::clone(&rules)),
+            scanner: Scanner::new(folder, self.home.path().join("state"), rules),
+            publisher: self.publisher(),
+            live: Some(LiveVerifier::new(&self.server.url()).unwrap()),
+            last_publish: self.memory(),
+            target: self.server.url(),
+        }
+    }
+
+    /// Runs a daemon while `story` is told, and stops it well.
+    async fn watched<T>(&self, story: impl Future<Output = T>) -> T {
+        self.watched_with(self.parts(), story).await
+    }
+
+    async fn watched_with<T>(&self, parts: Parts, story: impl Future<Output = T>) -> T {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone().cancelled_owned();
+        let running = run(parts, Arc::new(self.config.clone()), stopped);
+        let story = async {
+            let told = story.await;
+            stop.cancel();
+            told
+        };
+        let (ended, told) = tokio::join!(running, story);
+        ended.unwrap();
+        told
+    }
+
+    async fn shows(&self, page: &str, text: &str) {
+        let is_there = async || self.server.get(page).await == (200, text.as_bytes().to_vec());
+        eventually(page, is_there).await;
+    }
+
+    async fn current(&self) -> Option<String> {
+        let mut publisher = self.publisher();
+        publisher
+            .refresh()
+            .await
+            .unwrap()
+            .deploy_id()
+            .map(str::to_owned)
+    }
+
+    /// Waits until the daemon has looked at everything: a file that it then publishes, it would not
+    /// have published before.
+    async fn stays(&self, what: &str, current: &Option<String>) {
+        for _ in 0..20 {
+            assert_eq!(&self.current().await, current, "{what}");
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+
+    /// Publishes the folder as it is, as `onsave publish --allow-removals` does.
+    async fn publish_by_hand(&self) {
+        let folder = SiteFolder::new(self.config.dir.clone());
+        let state = self.home.path().join("other state");
+        let mut scanner = Scanner::new(folder, state, Arc::default());
+        scanner
+            .scan(&Dirty::Everything, crate::wall_clock::now())
+            .unwrap();
+        let local = crate::publish::LocalSite {
+            manifest: scanner.manifest(),
+            site: Arc::new(scanner.files()),
+            removals: crate::guard::Removals::Allowed,
+            note: crate::publish::Note::default(),
+            progress: crate::progress::Progress::Silent,
+        };
+        let scope = crate::publish::Scope::Whole;
+        self.publisher().converge(&local, scope).await.unwrap();
+    }
+}
+
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let look = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, look).await.expect(what);
+}
+
+/// Stands in for a server: answers everything with `status` until a changeset was sent.
+async fn refuse_a_changeset(address: SocketAddr, status: &str) {
+    let listener = TcpListener::bind(address).await.unwrap();
+    let refuse = async {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            if refuse_on(&mut stream, status).await {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, refuse).await.expect("a changeset");
+}
+
+async fn refuse_on(stream: &mut TcpStream, status: &str) -> bool {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|four| four == b"\r\n\r\n") {
+        let mut some = [0; 4096];
+        match stream.read(&mut some).await {
+            Ok(length @ 1..) => head.extend_from_slice(&some[..length]),
+            _ => return false,
+        }
+    }
+    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    head.starts_with(b"POST /_icd/changesets")
+}
+
+fn tree_of(path: &Path, target: &str) -> LastPublish {
+    LastPublish::load(path, target).expect("it is remembered")
+}
+
+#[tokio::test]
+async fn a_server_that_was_down_gets_the_newest_state_once() {
+    let mut desk = Desk::new(&[("index.html", "first")]).await;
+    desk.server.stop().await;
+    let address = desk.server.address();
+    let parts = desk.parts();
+    let (stop, config) = (CancellationToken::new(), Arc::new(desk.config.clone()));
+    let running = run(parts, config, stop.clone().cancelled_owned());
+    let story = async {
+        for text in ["second", "third", "newest"] {
+            // One try at least for each of them.
+            let listener = TcpListener::bind(address).await.unwrap();
+            desk.save("index.html", text);
+            drop(timeout(PATIENCE, listener.accept()).await.unwrap().unwrap());
+        }
+        desk.server.start_again().await;
+        desk.shows("/", "newest").await;
+        assert_eq!(desk.publisher().deploys().await.unwrap().len(), 1);
+        stop.cancel();
+    };
+    let (ended, ()) = tokio::join!(running, story);
+    ended.unwrap();
+}
+
+#[tokio::test]
+async fn a_save_is_not_lost_on_whoever_answers_in_the_servers_place() {
+    let mut desk = Desk::new(&[("index.html", "first")]).await;
+    let address = desk.server.address();
+    let parts = desk.parts();
+    let (stop, config) = (CancellationToken::new(), Arc::new(desk.config.clone()));
+    let running = run(parts, config, stop.clone().cancelled_owned());
+    let story = async {
+        desk.shows("/", "first").await;
+        // As a proxy does while the server behind it is replaced.
+        for status in ["404 Not Found", "502 Bad Gateway", "503 Unavailable"] {
+            desk.server.stop().await;
+            desk.save("index.html", status);
+            refuse_a_changeset(address, status).await;
+            desk.server.start_again().await;
+            desk.shows("/", status).await;
+        }
+        stop.cancel();
+    };
+    let (ended, ()) = tokio::join!(running, story);
+    ended.unwrap();
+}
+
+#[tokio::test]
+async fn removals_that_are_held_until_a_person_allows_them() {
+    let names: Vec<String> = (0..12).map(|n| format!("{n}.html")).collect();
+    let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    let desk = Desk::new(&files).await;
+    desk.watched(async {
+        desk.shows("/11.html", "x").await;
+        let before = desk.current().await;
+        for name in &names[1..] {
+            fs::remove_file(desk.path(name)).unwrap();
+        }
+        desk.stays("the removals are held", &before).await;
+        desk.publish_by_hand().await;
+        assert_eq!(desk.server.get("/11.html").await.0, 404);
+        desk.save("0.html", "the next save");
+        desk.shows("/0.html", "the next save").await;
+        assert_eq!(desk.server.get("/11.html").await.0, 404);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rollback_stays_until_a_save_whatever_the_folder_does() {
+    let desk = Desk::new(&[("index.html", "first")]).await;
+    desk.watched(async {
+        desk.shows("/", "first").await;
+        desk.save("index.html", "second");
+        desk.shows("/", "second").await;
+    })
+    .await;
+    desk.publisher().rollback(None).await.unwrap();
+    let first = desk.current().await;
+    desk.watched(async {
+        desk.stays("the start leaves it alone", &first).await;
+        let away = desk.home.path().join("away");
+        fs::rename(&desk.config.dir, &away).unwrap();
+        desk.stays("the folder is away", &first).await;
+        fs::rename(&away, &desk.config.dir).unwrap();
+        desk.stays("the folder is back, and nothing was saved", &first)
+            .await;
+        desk.save("about.html", "saved");
+        desk.shows("/about.html", "saved").await;
+        desk.shows("/", "second").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_folder_that_comes_goes_and_comes_back() {
+    let desk = Desk::new(&[]).await;
+    desk.watched(async {
+        desk.stays("there is nothing to publish", &None).await;
+        desk.save("index.html", "here");
+        desk.shows("/", "here").await;
+        let here = desk.current().await;
+        fs::remove_dir_all(&desk.config.dir).unwrap();
+        desk.stays("it is gone", &here).await;
+        desk.save("index.html", "back");
+        desk.shows("/", "back").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn strict_waits_until_the_folder_is_mended() {
+    let mut desk = Desk::new(&[("index.html", "first"), ("a.p12", "secret")]).await;
+    desk.config.publish.strict = true;
+    desk.watched(async {
+        desk.stays("a file would be left out", &None).await;
+        fs::remove_file(desk.path("a.p12")).unwrap();
+        desk.shows("/", "first").await;
+        desk.save("a.p12", "secret again");
+        desk.save("index.html", "second");
+        let before = desk.current().await;
+        desk.stays("again", &before).await;
+        desk.save(".onsaveignore", "*.p12\n");
+        desk.shows("/", "second").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_that_never_holds_still_delays_no_other_and_is_live_in_the_end() {
+    let desk = Desk::new(&[("index.html", "first")]).await;
+    let log = desk.path("log.txt");
+    desk.watched(async {
+        desk.shows("/", "first").await;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let writing = tokio::task::spawn_blocking(move || {
+            let mut text = String::new();
+            while !stopped.is_cancelled() {
+                text.push_str("a line of a log that goes on and on\n");
+                fs::write(&log, &text).unwrap();
+            }
+            text
+        });
+        desk.save("index.html", "second");
+        desk.shows("/", "second").await;
+        stop.cancel();
+        let text = writing.await.unwrap();
+        desk.shows("/log.txt", &text).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn polling_finds_what_no_event_tells() {
+    let mut desk = Desk::new(&[("index.html", "first")]).await;
+    desk.config.watch.poll = PollMode::Always;
+    desk.watched(async {
+        desk.shows("/", "first").await;
+        desk.save("index.html", "second");
+        desk.shows("/", "second").await;
+        desk.save("new/page.html", "third");
+        desk.shows("/new/page.html", "third").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_remembered_is_what_was_published() {
+    let mut desk = Desk::new(&[("index.html", "first")]).await;
+    let (address, target) = (desk.server.address(), desk.server.url());
+    let parts = desk.parts();
+    let (stop, config) = (CancellationToken::new(), Arc::new(desk.config.clone()));
+    let running = run(parts, config, stop.clone().cancelled_owned());
+    let story = async {
+        desk.shows("/", "first").await;
+        let mut publisher = desk.publisher();
+        let published = publisher.refresh().await.unwrap().manifest().tree_digest();
+        desk.server.stop().await;
+        desk.save("index.html", "saved, and never published");
+        refuse_a_changeset(address, "503 Unavailable").await;
+        stop.cancel();
+        published
+    };
+    let (ended, published) = tokio::join!(running, story);
+    ended.unwrap();
+    let remembered = tree_of(&desk.memory(), &target);
+    assert_eq!(
+        remembered.tree, published,
+        "or the save would count as published"
+    );
+}
