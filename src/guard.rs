@@ -4,22 +4,20 @@
 //! Such a change is held until it settles as intended or a person allows it. Pure; owns nothing.
 //!
 //! - A change that removes nothing passes, whatever it writes.
-//! - A site that would become empty is held, however small it was.
-//! - A site of fewer than [`SMALL_SITE`] files is held only then: among so few files, half of them
-//!   is an ordinary edit.
-//! - Any other site is held when more than the configured share of its files would go. The old
-//!   names of a moved folder count as removed: their addresses stop working.
+//! - A site that would become empty is held.
+//! - It is held when more than the configured share of the files would go.
 //! - A share of 100 % turns the guard off.
-
-/// Files below which only the removal of all of them is held.
-pub const SMALL_SITE: usize = 10;
+//!
+//! A file that is renamed or moved is not removed: its bytes are among what is put. Who renames the
+//! only page, or the folder that holds most of the site, means it; a clean step and an unmounted folder
+//! put nothing.
 
 /// A change, in numbers of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shrink {
     /// Files of the base deploy.
     pub before: usize,
-    /// Files of it that would be removed.
+    /// Files of it that would be removed, but for those that move.
     pub removes: usize,
     /// Files of the deploy that would follow.
     pub after: usize,
@@ -65,8 +63,7 @@ pub fn judge(change: Shrink, removals: Removals) -> Verdict {
     if change.after == 0 {
         return held;
     }
-    let share_is_over = change.removes.saturating_mul(100) > change.before.saturating_mul(limit);
-    if change.before >= SMALL_SITE && share_is_over {
+    if change.removes.saturating_mul(100) > change.before.saturating_mul(limit) {
         return held;
     }
     Verdict::Pass
@@ -92,9 +89,10 @@ mod tests {
             (100, 99, 1, Removals::UpTo(99), true),
             (100, 100, 0, Removals::UpTo(99), false),
             (100, 100, 0, Removals::UpTo(100), true),
-            (9, 8, 1, Removals::UpTo(50), true),
+            (3, 1, 2, Removals::UpTo(50), true),
+            (3, 2, 1, Removals::UpTo(50), false),
+            (2, 1, 1, Removals::UpTo(50), true),
             (9, 9, 0, Removals::UpTo(50), false),
-            (9, 9, 3, Removals::UpTo(50), true),
             (1, 1, 0, Removals::UpTo(50), false),
             (10, 6, 4, Removals::UpTo(50), false),
         ] {

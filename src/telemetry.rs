@@ -4,10 +4,20 @@
 //! wins over the configured filter, since whoever sets it is looking for something. Nothing here
 //! decides what is logged at which level, and nothing here may ever see a secret.
 
-use std::io;
+use std::{fmt, io};
 
-use tracing::Subscriber;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt as _};
+use jiff::Zoned;
+use tracing::{Subscriber, field::Field};
+use tracing_subscriber::{
+    EnvFilter,
+    field::MakeExt as _,
+    fmt::{
+        MakeWriter,
+        format::{Writer, debug_fn},
+        time::FormatTime,
+    },
+    layer::SubscriberExt as _,
+};
 
 use crate::{
     config::{LogConfig, LogFormat},
@@ -76,18 +86,43 @@ where
     };
     let registry = tracing_subscriber::registry().with(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
-    Ok(match log.format {
-        LogFormat::Pretty => Box::new(
+    // The compact shape: one line for one event, which a publish is promised to be.
+    let compact =
+        |lines: tracing_subscriber::fmt::Layer<_, _, _, W>| lines.compact().with_target(false);
+    Ok(match (log.format, surroundings.stderr) {
+        (LogFormat::Pretty, Stream::Terminal) => Box::new(
             registry.with(
-                // The compact shape: one line for one event, which a publish is promised to be.
-                lines
-                    .compact()
+                compact(lines)
                     .with_ansi(is_coloured(surroundings))
-                    .with_target(false),
+                    .with_timer(TimeOfDay)
+                    .fmt_fields(debug_fn(for_people).delimited(" ")),
             ),
         ),
-        LogFormat::Json => Box::new(registry.with(lines.json().with_ansi(false))),
+        (LogFormat::Pretty, Stream::Other) => {
+            Box::new(registry.with(compact(lines).with_ansi(false)))
+        }
+        (LogFormat::Json, _) => Box::new(registry.with(lines.json().with_ansi(false))),
     })
+}
+
+/// The local time of day: who looks at a terminal knows the date.
+struct TimeOfDay;
+
+impl FormatTime for TimeOfDay {
+    fn format_time(&self, out: &mut Writer<'_>) -> fmt::Result {
+        write!(out, "{}", Zoned::now().strftime("%H:%M:%S"))
+    }
+}
+
+/// Writes a field for somebody who reads along: without the figures, which the message states.
+fn for_people(out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let name = field.name();
+    let is_figure = name.ends_with("_ms") || name.contains('.');
+    match name {
+        "message" => write!(out, "{value:?}"),
+        _ if is_figure => Ok(()),
+        _ => write!(out, "{name}={value:?}"),
+    }
 }
 
 fn parse_filter(text: &str) -> Result<EnvFilter, FilterError> {
@@ -139,7 +174,7 @@ mod tests {
         let subscriber =
             subscriber(log, surroundings, Arc::new(written.try_clone().unwrap())).unwrap();
         tracing::subscriber::with_default(subscriber, || {
-            tracing::info!(files.changed = 3, "published");
+            tracing::info!(files.changed = 3, path = "a", "published");
             tracing::debug!("settled");
         });
         let mut text = String::new();
@@ -173,6 +208,19 @@ mod tests {
         assert!(coloured(Stream::Terminal, &[("NO_COLOR", "")]));
         assert!(!coloured(Stream::Terminal, &[("NO_COLOR", "1")]));
         assert!(!coloured(Stream::Other, &[]));
+    }
+
+    #[test]
+    fn a_terminal_gets_the_message_and_not_its_figures() {
+        let log = log(LogFormat::Pretty, "info");
+        let plain = [("NO_COLOR", "1")];
+        let line = &lines(&log, &surroundings(Stream::Terminal, &plain))[0];
+        assert!(
+            line.trim_end().ends_with("INFO published path=\"a\""),
+            "{line}"
+        );
+        let line = &lines(&log, &surroundings(Stream::Other, &[]))[0];
+        assert!(line.contains("files.changed=3"), "{line}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{io::Write, sync::Arc};
 
 use super::CommandError;
 use crate::{
-    config::{Config, PublishConfig},
+    config::{Config, PublishConfig, TargetConfig},
     daemon::{self, Parts},
     ignore_rules::SharedRules,
     publish::PublishError,
@@ -56,7 +56,11 @@ async fn watch(
         target: target.identity().to_owned(),
     };
     writeln!(out, "watching {}", config.dir.display())?;
-    writeln!(out, "live at  {}", target.url())?;
+    let doing = match config.target {
+        TargetConfig::Local(_) => "serving at",
+        TargetConfig::Url(_) => "publishing to",
+    };
+    writeln!(out, "{doing} {}", target.url())?;
     out.flush()?;
     tokio::select! {
         outcome = daemon::run(parts, Arc::clone(config), stop) => Ok(outcome?),

@@ -8,10 +8,10 @@
 //! sent. That nothing is to be sent, or that too much would go, is believed once the server was asked:
 //! somebody may have published or gone back meanwhile.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use onsave_protocol::{
-    Changeset, Manifest, SitePath,
+    Changeset, Manifest, Sha256Digest, SitePath,
     changeset::{diff, diff_paths},
 };
 
@@ -156,13 +156,70 @@ impl Publisher {
     }
 
     fn judge(&self, changeset: &Changeset, local: &LocalSite<'_>) -> Verdict {
+        let Some(base) = self.remote().map(RemoteState::manifest) else {
+            return Verdict::Pass;
+        };
         let change = Shrink {
-            before: self
-                .remote()
-                .map_or(0, |remote: &RemoteState| remote.manifest().len()),
-            removes: changeset.removes.len(),
+            before: base.len(),
+            removes: lost(base, changeset),
             after: local.manifest.len(),
         };
         judge(change, local.removals)
+    }
+}
+
+/// Returns how many files `changeset` removes from `base` without putting them elsewhere.
+fn lost(base: &Manifest, changeset: &Changeset) -> usize {
+    let mut moved: HashMap<Sha256Digest, usize> = HashMap::new();
+    let added = |path: &&SitePath| base.get(path.as_str()).is_none();
+    for (_, entry) in changeset.puts.iter().filter(|(path, _)| added(path)) {
+        *moved.entry(entry.digest).or_default() += 1;
+    }
+    let is_lost = |path: &&SitePath| {
+        let Some(entry) = base.get(path.as_str()) else {
+            return false;
+        };
+        // Each new place takes one file: of a hundred empty files, one that moves is one.
+        match moved.get_mut(&entry.digest) {
+            Some(places @ 1..) => {
+                *places -= 1;
+                false
+            }
+            _ => true,
+        }
+    };
+    changeset.removes.iter().filter(is_lost).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use onsave_protocol::FileEntry;
+
+    fn manifest(files: &[(&str, &str)]) -> Manifest {
+        files
+            .iter()
+            .map(|(path, text)| {
+                let entry = FileEntry {
+                    digest: Sha256Digest::of(text.as_bytes()),
+                    size: text.len() as u64,
+                };
+                (SitePath::parse(path).unwrap(), entry)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_moves_is_not_lost() {
+        let base = manifest(&[("a", "1"), ("b", "2"), ("e/1", ""), ("e/2", "")]);
+        for (next, expected) in [
+            (&[("x", "1"), ("b", "2"), ("f/1", ""), ("f/2", "")][..], 0),
+            (&[("x", "1"), ("f/1", "")], 2),
+            (&[("a", "2")], 3),
+            (&[], 4),
+        ] {
+            let changeset = diff(&base, &manifest(next));
+            assert_eq!(lost(&base, &changeset), expected, "{next:?}");
+        }
     }
 }

@@ -96,6 +96,10 @@ impl PublishReport {
     /// Writes the one line that a publish has in the log.
     pub fn log(&self, timings: Timings) {
         let ms = |duration: Duration| (duration.as_secs_f64() * 1e4).round() / 10.0;
+        let server = self
+            .server
+            .map(|server| format!(", server {}", ms(server)))
+            .unwrap_or_default();
         tracing::info!(
             deploy.id = self.deploy_id,
             files.added = self.counts.added,
@@ -108,8 +112,12 @@ impl PublishReport {
             scan_ms = ms(timings.scan),
             send_ms = ms(self.send),
             server_ms = self.server.map(ms),
-            "published {}",
-            self.what()
+            "published {}: {} bytes sent, settle {} ms, scan {}, send {}{server}",
+            self.what(),
+            self.wire.sent,
+            ms(timings.settle),
+            ms(timings.scan),
+            ms(self.send),
         );
     }
 }
