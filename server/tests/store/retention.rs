@@ -4,7 +4,10 @@ use std::{
     fs,
     num::NonZeroUsize,
     os::unix::fs::MetadataExt as _,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,8 +15,8 @@ use onsave_protocol::{SitePath, wire::v2::DeployDetail};
 use onsave_server::store::{CommitRequest, DeployNote, Store, StoreError, StoreOptions};
 
 use super::site::{
-    TestVolume, changeset, entry, expected, ids, path, publish, request, served, try_publish,
-    upload,
+    TestClock, TestVolume, changeset, entry, expected, ids, path, publish, request, served,
+    try_publish, upload, with_clock,
 };
 
 #[test]
@@ -277,10 +280,20 @@ fn an_unknown_or_pruned_deploy_is_said_to_be_unknown() {
     assert!(matches!(error, StoreError::NoSuchDeploy(id) if id == first));
 }
 
+/// Opens the store at a time at which whatever the test makes is old.
+fn open_long_after(volume: &TestVolume) -> Store {
+    let year_2100 = Arc::new(TestClock(4_102_444_800_000.into()));
+    let options = StoreOptions {
+        object_grace: Duration::ZERO,
+        ..volume.options()
+    };
+    Store::open(with_clock(options, &year_2100)).unwrap()
+}
+
 #[test]
 fn a_stray_file_among_the_objects_stays_and_stops_no_sweep() {
     let volume = TestVolume::new();
-    let store = volume.open_without_grace();
+    let store = open_long_after(&volume);
     upload(&store, "orphan").unwrap();
     publish(&store, &[("a", "1")], &[]);
     store.wait_idle();
@@ -302,7 +315,7 @@ fn a_sweep_that_failed_is_tried_again() {
     fs::create_dir(&obstacle).unwrap();
     let orphan = volume.object("orphan");
     fs::write(&orphan, "orphan").unwrap();
-    let store = volume.open_without_grace();
+    let store = open_long_after(&volume);
     store.wait_idle();
     fs::remove_dir(&obstacle).unwrap();
     fs::write(&orphan, "orphan").unwrap();
