@@ -10,7 +10,6 @@ use jiff::Zoned;
 use tracing::{Subscriber, field::Field};
 use tracing_subscriber::{
     EnvFilter,
-    field::MakeExt as _,
     fmt::{
         MakeWriter,
         format::{Writer, debug_fn},
@@ -95,7 +94,7 @@ where
                 compact(lines)
                     .with_ansi(is_coloured(surroundings))
                     .with_timer(TimeOfDay)
-                    .fmt_fields(debug_fn(for_people).delimited(" ")),
+                    .fmt_fields(debug_fn(for_people)),
             ),
         ),
         (LogFormat::Pretty, Stream::Other) => {
@@ -115,13 +114,15 @@ impl FormatTime for TimeOfDay {
 }
 
 /// Writes a field for somebody who reads along: without the figures, which the message states.
+///
+/// The message comes first, so that every other field has something to stand apart from.
 fn for_people(out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     let name = field.name();
     let is_figure = name.ends_with("_ms") || name.contains('.');
     match name {
         "message" => write!(out, "{value:?}"),
         _ if is_figure => Ok(()),
-        _ => write!(out, "{name}={value:?}"),
+        _ => write!(out, " {name}={value:?}"),
     }
 }
 

@@ -22,7 +22,7 @@ fn a_daemon_that_is_asked_to_end_ends_well() {
     let world = World::with_small_site();
     for end in [Process::interrupt, Process::terminate] {
         let mut daemon = world.watch();
-        daemon.wait_for_line("live at ");
+        daemon.wait_for_line("publishing to ");
         world.site.save("index.html", "<h1>saved right before</h1>");
         world.wait_for_page("/", "<h1>saved right before</h1>");
         assert_eq!(end(&mut daemon).code(), Some(0));
