@@ -125,17 +125,22 @@ impl Authority {
         body: &'b mut RequestBody,
         peer: IpAddr,
     ) -> Result<Verified<'b>, Refusal> {
-        if let Some(retry_after) = self.failures.blocked(peer) {
-            return Err(Refusal::TooManyFailures { retry_after });
-        }
-        let verified = if has_v2(&parts.headers) {
-            self.verify_v2(parts, body).map(|()| Generation::V2)
-        } else {
-            self.verify_v1(parts, body).await.map(|()| Generation::V1)
+        let held_off = self
+            .failures
+            .blocked(peer)
+            .map(|retry_after| Refusal::TooManyFailures { retry_after });
+        // The first generation is checked only after its body, which a peer that is held off does not
+        // get read. The second costs one HMAC over some headers: the owner, who may stand behind the
+        // same address as whoever fails, gets through.
+        let verified = match (has_v2(&parts.headers), &held_off) {
+            (true, _) => self.verify_v2(parts, body).map(|()| Generation::V2),
+            (false, None) => self.verify_v1(parts, body).await.map(|()| Generation::V1),
+            (false, Some(_)) => Err(Unauthorized::InvalidSignature.into()),
         };
-        match verified {
-            Ok(generation) => Ok(Verified { generation, body }),
-            Err(refusal) => {
+        match (verified, held_off) {
+            (Ok(generation), _) => Ok(Verified { generation, body }),
+            (Err(_), Some(held_off)) => Err(held_off),
+            (Err(refusal), None) => {
                 // A stalled body holds a slot without a signature: it counts as a failed one.
                 let counts = matches!(
                     refusal,

@@ -81,7 +81,7 @@ impl Route {
 /// [`NoRoute`], only below `/_icd`.
 pub(crate) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
     let Some(rest) = path.strip_prefix(ROUTE_PREFIX) else {
-        return if path.starts_with(ROUTE_PREFIX.trim_end_matches('/')) {
+        return if path == ROUTE_PREFIX.trim_end_matches('/') {
             Err(NoRoute::NotFound)
         } else {
             Ok(Route::Site)
@@ -203,6 +203,7 @@ mod tests {
             ),
             (Method::GET, "/".to_owned(), Route::Site),
             (Method::POST, "/index.html".to_owned(), Route::Site),
+            (Method::GET, "/_icdx".to_owned(), Route::Site),
         ] {
             assert_eq!(route(&method, &path), Ok(expected), "{method} {path}");
         }
@@ -213,7 +214,6 @@ mod tests {
         for path in [
             "/_icd",
             "/_icd/",
-            "/_icdx",
             "/_icd/health/",
             "/_icd//health",
             "/_icd/nothing",

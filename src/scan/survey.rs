@@ -19,7 +19,7 @@ use std::{
     thread,
 };
 
-use onsave_protocol::SitePath;
+use onsave_protocol::{SitePath, wire::is_reserved};
 
 use crate::{
     ignore_rules::{EntryKind, IgnoreRules, RULE_FILE, Verdict},
@@ -311,6 +311,11 @@ impl Survey<'_> {
                 return Ok(());
             }
         };
+        if is_reserved(local.as_str()) {
+            seen.warnings
+                .push(ScanWarning::Reserved(local.as_str().into()));
+            return Ok(());
+        }
         if kind.is_symlink() {
             return self.look_at_link(entry, local, seen);
         }

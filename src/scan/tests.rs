@@ -521,6 +521,16 @@ fn odd_names_are_left_out_with_a_warning() {
 }
 
 #[test]
+fn what_no_visitor_could_reach_is_left_out_with_a_warning() {
+    let mut site = Site::new();
+    site.write("_icd/health", "x");
+    site.write("_icdx/index.html", "x");
+    let outcome = site.scan_all();
+    assert_eq!(site.published(), ["_icdx/index.html"]);
+    assert_eq!(outcome.new_warnings, [ScanWarning::Reserved("_icd".into())]);
+}
+
+#[test]
 fn pipes_are_left_out_with_a_warning() {
     let mut site = Site::new();
     let mode = rustix::fs::Mode::from(0o600);

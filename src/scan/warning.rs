@@ -26,6 +26,9 @@ pub enum ScanWarning {
     /// It looks like a secret.
     #[error("{} looks like a secret and is not published", .0.display())]
     LooksSecret(PathBuf),
+    /// It lies where the server has its own calls, so that no visitor could see it.
+    #[error("{} is not published, because the server keeps /_icd/ for itself", .0.display())]
+    Reserved(PathBuf),
     /// A symlink that is not followed.
     #[error("the symlink {} is not followed: {problem}", path.display())]
     Link {
@@ -80,6 +83,7 @@ impl ScanWarning {
             Self::Unreadable(path)
             | Self::NotUtf8(path)
             | Self::LooksSecret(path)
+            | Self::Reserved(path)
             | Self::Special(path)
             | Self::Unpublishable { path, .. }
             | Self::Link { path, .. }

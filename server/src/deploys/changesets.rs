@@ -6,7 +6,10 @@ use http::{Response, StatusCode, request::Parts};
 use onsave_protocol::{
     Changeset, DeployId, FileEntry, SitePath,
     limits::MAX_NOTE_BYTES,
-    wire::v2::{ChangesetHeader, Published},
+    wire::{
+        is_reserved,
+        v2::{ChangesetHeader, Published},
+    },
 };
 use tokio::time::Instant;
 
@@ -131,13 +134,9 @@ impl FrameHeader for ChangesetHeader {
                 )));
             }
         }
-        match self.puts.iter().find(|put| !put.path.is_nfc()) {
-            Some(put) => Err(Refusal::bad_request(format!(
-                "{:?} is not in Unicode normal form C",
-                put.path
-            ))),
-            None => Ok(()),
-        }
+        self.puts
+            .iter()
+            .try_for_each(|put| check_put_path(&put.path))
     }
 
     fn announced(&self) -> Vec<Announced> {
@@ -164,6 +163,21 @@ fn check_note(note: &str) -> Result<(), Refusal> {
     }
     if note.contains(|c: char| c.is_control() && c != '\n' && c != '\t') {
         return Err(Refusal::bad_request("a note has a control character"));
+    }
+    Ok(())
+}
+
+/// Refuses a path that visitors could not reach, or not under this name.
+fn check_put_path(path: &SitePath) -> Result<(), Refusal> {
+    if !path.is_nfc() {
+        return Err(Refusal::bad_request(format!(
+            "{path:?} is not in Unicode normal form C"
+        )));
+    }
+    if is_reserved(path.as_str()) {
+        return Err(Refusal::bad_request(format!(
+            "{path:?} lies where the server has its own calls"
+        )));
     }
     Ok(())
 }

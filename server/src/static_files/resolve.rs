@@ -6,7 +6,7 @@
 use onsave_protocol::{
     FileEntry, SitePath,
     site_path::{SitePathError, nfc},
-    wire::ROUTE_PREFIX,
+    wire::is_reserved,
 };
 use percent_encoding::percent_decode_str;
 
@@ -54,8 +54,7 @@ pub(super) fn resolve(snapshot: &Snapshot, raw: &str) -> Outcome {
         }
     }
     // Below the endpoint's prefix there is no site, in whatever spelling.
-    let reserved = ROUTE_PREFIX.trim_matches('/');
-    if raw.to_ascii_lowercase().contains("%2f") || trimmed.starts_with(reserved) {
+    if raw.to_ascii_lowercase().contains("%2f") || is_reserved(trimmed) {
         return Outcome::NotFound {
             page: not_found_page(snapshot, ""),
         };

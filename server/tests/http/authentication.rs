@@ -178,6 +178,12 @@ async fn a_peer_that_fails_too_often_is_held_off() {
         .header("expect", "100-continue")
         .v1();
     assert_eq!(server.send(stalled).await.status, 429);
+    let owner = Request::get("/_icd/manifest").v2();
+    assert_eq!(
+        server.send(owner).await.status,
+        200,
+        "the owner may stand behind the same address"
+    );
     assert_eq!(server.send(Request::get("/_icd/health")).await.status, 200);
     assert_eq!(
         server.send(Request::get("/")).await.status,
