@@ -1,4 +1,4 @@
-//! When to stop: SIGINT (Ctrl-C), SIGTERM, or SIGHUP of a terminal that closes.
+//! When to stop: SIGINT (Ctrl-C) or SIGTERM. SIGHUP keeps its usual meaning, so that `nohup` works.
 
 use std::{future::Future, io};
 
@@ -14,12 +14,10 @@ use tokio::signal::unix::{SignalKind, signal as listen};
 pub fn signal() -> io::Result<impl Future<Output = ()>> {
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
-    let mut hang_up = listen(SignalKind::hangup())?;
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            _ = hang_up.recv() => {}
         }
     })
 }

@@ -289,7 +289,7 @@ impl Store {
             .noting_full(self.inner().commit(request, None))
     }
 
-    /// Makes a kept deploy current again: `to`, or the newest that is older than current.
+    /// Makes a kept deploy current again: `to`, or the one that current was made from.
     ///
     /// Makes no new deploy. With `expected`, only when that is current. Going back to the current
     /// deploy changes nothing.

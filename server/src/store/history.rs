@@ -144,10 +144,15 @@ impl History {
             .collect()
     }
 
-    /// Returns the newest kept deploy that is older than the current one.
+    /// Returns the deploy that current was made from, which was current before it; where that is not
+    /// kept, the newest one that is older.
     pub(super) fn before_current(&self) -> Option<DeployId> {
-        let older = self.deploys.range(..self.current_id()?);
-        older.last().map(|(id, _)| *id)
+        let current = self.current()?;
+        let base = current.header.base.filter(|id| self.get(*id).is_some());
+        base.or_else(|| {
+            let mut older = self.deploys.range(..current.header.id);
+            older.next_back().map(|(id, _)| *id)
+        })
     }
 
     /// Returns an id that is greater than every one before, also when the clock stepped back.

@@ -1,6 +1,6 @@
 //! What is refused, and that nothing changed then.
 
-use std::fs;
+use std::{fs, num::NonZeroUsize};
 
 use onsave_protocol::{FileEntry, Sha256Digest};
 use onsave_server::store::{CommitRequest, DeployNote, Store, StoreError, StoreOptions};
@@ -265,4 +265,19 @@ fn going_back_is_refused_without_an_earlier_deploy_or_on_another_current() {
     let same = store.rollback(Some(first), None).unwrap();
     assert_eq!((same.deploy_id, same.previous), (first, Some(first)));
     assert_eq!(ids(&store), [second, first]);
+}
+
+#[test]
+fn going_back_leads_to_what_was_current_before_not_to_what_was_taken_back() {
+    let volume = TestVolume::new();
+    let options = StoreOptions {
+        keep_deploys: NonZeroUsize::new(5).unwrap(),
+        ..volume.options()
+    };
+    let store = Store::open(options).unwrap();
+    let good = publish(&store, &[("a", "good")], &[]);
+    let bad = publish(&store, &[("a", "bad")], &[]);
+    store.rollback(None, Some(bad)).unwrap();
+    let next = publish(&store, &[("a", "next")], &[]);
+    assert_eq!(store.rollback(None, Some(next)).unwrap().deploy_id, good);
 }
