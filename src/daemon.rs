@@ -33,7 +33,7 @@ use self::{
 };
 use crate::{
     config::Config,
-    dirty::Dirty,
+    dirty::{Cause, Dirty, News, Notice},
     last_publish::LastPublish,
     publish::{PublishError, PublishReport, Publisher, RetryClass, Warmer},
     scan::Scanner,
@@ -101,8 +101,7 @@ pub async fn run(
             () = wait_until(settles) => daemon.settled(),
             // Cancel-safe, as `next` says: a notice is handed over whole or stays.
             notice = watcher.next() => {
-                daemon.warm();
-                daemon.settle.event(notice);
+                daemon.noticed(notice);
             }
             // Cancel-safe: only time passes.
             () = wait_until(next) => {}
@@ -167,6 +166,16 @@ impl Daemon {
             config,
         };
         (parts.watcher, daemon)
+    }
+
+    fn noticed(&mut self, notice: Notice) {
+        match notice.news {
+            // Most looks for their own sake find nothing to publish: a server may sleep meanwhile.
+            News::Whole(Cause::Poll | Cause::Reconcile) => {}
+            News::Whole(Cause::Start | Cause::FolderReplaced | Cause::Overflow)
+            | News::Changes(_) => self.warm(),
+        }
+        self.settle.event(notice);
     }
 
     /// Opens the connection while the burst settles; once at a time.

@@ -295,7 +295,8 @@ impl Scanner {
             // Found other rules than those that were gone by. What was hashed need not be again.
             rules = Arc::new(IgnoreRules::from_texts(seen.rule_files));
             for (local, indexed) in seen.files {
-                self.index.insert(local, indexed);
+                let before = self.index.insert(local, indexed);
+                self.index_is_kept &= before == Some(indexed);
             }
         }
         Err(ScanError::Look {

@@ -32,6 +32,9 @@ use crate::{
     target::{Purpose, Target},
 };
 
+/// Wait before a file that changed while it was read is looked at again.
+const STILL_WRITTEN: Duration = Duration::from_millis(200);
+
 /// How often a publish is tried in all.
 const MAX_TRIES: u32 = 5;
 
@@ -158,7 +161,7 @@ impl Publishing<'_> {
         // The stat index stands in the state folder, which the first scan of a site has to make.
         self.state.create()?;
         let mut dirty = Dirty::Everything;
-        for _ in 0..MAX_TRIES {
+        for tries in 1.. {
             let now = wall_clock();
             let working = tokio::task::spawn_blocking(move || {
                 let found = scanner.scan(&dirty, now);
@@ -174,10 +177,18 @@ impl Publishing<'_> {
             for warning in &outcome.new_warnings {
                 tracing::warn!("{warning}");
             }
-            if outcome.unstable.is_empty() {
+            let Some(unstable) = outcome.unstable.first() else {
                 break;
+            };
+            if tries == MAX_TRIES {
+                // Without it, it would be removed where it is published, and nobody would know.
+                let path = unstable
+                    .to_str()
+                    .and_then(|path| SitePath::parse(path).ok());
+                return Err(PublishError::ChangedSinceScan { path }.into());
             }
             dirty = Dirty::Paths(outcome.unstable);
+            tokio::time::sleep(STILL_WRITTEN).await;
         }
         let skipped = scanner.warnings().len();
         if self.config.publish.strict && skipped > 0 {

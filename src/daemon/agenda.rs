@@ -383,7 +383,7 @@ mod tests {
         agenda.settled(batch("a", now, now));
         agenda.take(now, Proof::Settled).unwrap();
         let owed = Owed::Paths(paths(&["a"]));
-        let late = Ended::TryAgain(owed.clone(), Duration::from_secs(60));
+        let late = Ended::TryAgain(owed.clone(), Duration::from_mins(1));
         agenda.ended(late, Dirty::nothing(), (now, HALF));
         for second in 1..60 {
             let then = now + Duration::from_secs(second);
@@ -398,7 +398,7 @@ mod tests {
             let again = Dirty::Paths([PathBuf::from("log")].into());
             agenda.ended(Ended::Quiet(order.owed), again, (then, HALF));
         }
-        let then = now + Duration::from_secs(60);
+        let then = now + Duration::from_mins(1);
         let order = agenda.take(then, Proof::SecondScan).unwrap();
         assert_eq!((order.owed, order.trigger), (owed, Trigger::Owed));
     }

@@ -1,7 +1,11 @@
 //! What the daemon says of its rounds: one line for each that changed something, and one when a
 //! state that lasts begins or ends, however often it is met again.
 
-use std::{error::Error, path::Path};
+use std::{
+    error::Error,
+    mem::{Discriminant, discriminant},
+    path::Path,
+};
 
 use super::round::{Outcome, Recheck};
 use crate::{
@@ -18,7 +22,7 @@ const TOLD_WARNINGS: usize = 20;
 enum Trouble {
     Absent,
     Unreadable,
-    Failing(String),
+    Failing(Discriminant<PublishError>),
     Held { removes: usize, of: usize },
     Strict,
 }
@@ -96,11 +100,11 @@ impl Speech {
         match error.retry() {
             RetryClass::Rescan => tracing::debug!(error = cause, "scanning again"),
             RetryClass::Never => {
-                self.begins(Trouble::Failing(error.to_string()));
+                self.begins(Trouble::Failing(discriminant(error)));
                 tracing::error!(error = cause, hint = error.hint(), "not published");
             }
             RetryClass::Backoff | RetryClass::FreshManifest | RetryClass::SignAgain => {
-                if self.begins(Trouble::Failing(error.to_string())) {
+                if self.begins(Trouble::Failing(discriminant(error))) {
                     tracing::warn!(
                         error = cause,
                         hint = error.hint(),
@@ -164,5 +168,23 @@ fn rechecked(recheck: &Recheck) {
             error = error as &(dyn Error + 'static),
             "whether the publish is live cannot be told"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_is_told_once_though_its_words_change_with_the_time() {
+        let skew = |second: u32| PublishError::ClockSkew {
+            url: "https://example.org".into(),
+            server: format!("Sun, 22 Nov 2026 03:00:{second:02} GMT"),
+            local: format!("2026-11-22T04:00:{second:02}Z"),
+        };
+        let mut speech = Speech::default();
+        assert!(speech.begins(Trouble::Failing(discriminant(&skew(1)))));
+        assert!(!speech.begins(Trouble::Failing(discriminant(&skew(31)))));
+        assert!(speech.begins(Trouble::Absent));
     }
 }

@@ -53,7 +53,7 @@ impl Desk {
                 max_wait: Duration::from_secs(1),
                 poll: PollMode::Never,
                 poll_interval: Duration::from_millis(20),
-                reconcile_interval: Duration::from_secs(600),
+                reconcile_interval: Duration::from_mins(10),
             },
             publish: PublishConfig {
                 strict: false,
@@ -114,15 +114,11 @@ impl Desk {
 
     /// Runs a daemon while `story` is told, and stops it well.
     async fn watched<T>(&self, story: impl Future<Output = T>) -> T {
-        self.watched_with(self.parts(), story).await
-    }
-
-    async fn watched_with<T>(&self, parts: Parts, story: impl Future<Output = T>) -> T {
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
-        let running = run(parts, Arc::new(self.config.clone()), stopped);
+        let running = Box::pin(run(self.parts(), Arc::new(self.config.clone()), stopped));
         let story = async {
-            let told = story.await;
+            let told = Box::pin(story).await;
             stop.cancel();
             told
         };
@@ -146,11 +142,10 @@ impl Desk {
             .map(str::to_owned)
     }
 
-    /// Waits until the daemon has looked at everything: a file that it then publishes, it would not
-    /// have published before.
-    async fn stays(&self, what: &str, current: &Option<String>) {
+    /// Looks for long enough that the daemon would have published if it did.
+    async fn stays(&self, what: &str, current: Option<&str>) {
         for _ in 0..20 {
-            assert_eq!(&self.current().await, current, "{what}");
+            assert_eq!(self.current().await.as_deref(), current, "{what}");
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
     }
@@ -224,7 +219,7 @@ async fn a_server_that_was_down_gets_the_newest_state_once() {
     let address = desk.server.address();
     let parts = desk.parts();
     let (stop, config) = (CancellationToken::new(), Arc::new(desk.config.clone()));
-    let running = run(parts, config, stop.clone().cancelled_owned());
+    let running = Box::pin(run(parts, config, stop.clone().cancelled_owned()));
     let story = async {
         for text in ["second", "third", "newest"] {
             // One try at least for each of them.
@@ -247,7 +242,7 @@ async fn a_save_is_not_lost_on_whoever_answers_in_the_servers_place() {
     let address = desk.server.address();
     let parts = desk.parts();
     let (stop, config) = (CancellationToken::new(), Arc::new(desk.config.clone()));
-    let running = run(parts, config, stop.clone().cancelled_owned());
+    let running = Box::pin(run(parts, config, stop.clone().cancelled_owned()));
     let story = async {
         desk.shows("/", "first").await;
         // As a proxy does while the server behind it is replaced.
@@ -275,7 +270,7 @@ async fn removals_that_are_held_until_a_person_allows_them() {
         for name in &names[1..] {
             fs::remove_file(desk.path(name)).unwrap();
         }
-        desk.stays("the removals are held", &before).await;
+        desk.stays("the removals are held", before.as_deref()).await;
         desk.publish_by_hand().await;
         assert_eq!(desk.server.get("/11.html").await.0, 404);
         desk.save("0.html", "the next save");
@@ -297,13 +292,17 @@ async fn a_rollback_stays_until_a_save_whatever_the_folder_does() {
     desk.publisher().rollback(None).await.unwrap();
     let first = desk.current().await;
     desk.watched(async {
-        desk.stays("the start leaves it alone", &first).await;
+        desk.stays("the start leaves it alone", first.as_deref())
+            .await;
         let away = desk.home.path().join("away");
         fs::rename(&desk.config.dir, &away).unwrap();
-        desk.stays("the folder is away", &first).await;
+        desk.stays("the folder is away", first.as_deref()).await;
         fs::rename(&away, &desk.config.dir).unwrap();
-        desk.stays("the folder is back, and nothing was saved", &first)
-            .await;
+        desk.stays(
+            "the folder is back, and nothing was saved",
+            first.as_deref(),
+        )
+        .await;
         desk.save("about.html", "saved");
         desk.shows("/about.html", "saved").await;
         desk.shows("/", "second").await;
@@ -315,12 +314,12 @@ async fn a_rollback_stays_until_a_save_whatever_the_folder_does() {
 async fn a_folder_that_comes_goes_and_comes_back() {
     let desk = Desk::new(&[]).await;
     desk.watched(async {
-        desk.stays("there is nothing to publish", &None).await;
+        desk.stays("there is nothing to publish", None).await;
         desk.save("index.html", "here");
         desk.shows("/", "here").await;
         let here = desk.current().await;
         fs::remove_dir_all(&desk.config.dir).unwrap();
-        desk.stays("it is gone", &here).await;
+        desk.stays("it is gone", here.as_deref()).await;
         desk.save("index.html", "back");
         desk.shows("/", "back").await;
     })
@@ -332,13 +331,13 @@ async fn strict_waits_until_the_folder_is_mended() {
     let mut desk = Desk::new(&[("index.html", "first"), ("a.p12", "secret")]).await;
     desk.config.publish.strict = true;
     desk.watched(async {
-        desk.stays("a file would be left out", &None).await;
+        desk.stays("a file would be left out", None).await;
         fs::remove_file(desk.path("a.p12")).unwrap();
         desk.shows("/", "first").await;
         desk.save("a.p12", "secret again");
         desk.save("index.html", "second");
         let before = desk.current().await;
-        desk.stays("again", &before).await;
+        desk.stays("again", before.as_deref()).await;
         desk.save(".onsaveignore", "*.p12\n");
         desk.shows("/", "second").await;
     })
@@ -390,11 +389,11 @@ async fn what_is_remembered_is_what_was_published() {
     let (address, target) = (desk.server.address(), desk.server.url());
     let parts = desk.parts();
     let (stop, config) = (CancellationToken::new(), Arc::new(desk.config.clone()));
-    let running = run(parts, config, stop.clone().cancelled_owned());
+    let running = Box::pin(run(parts, config, stop.clone().cancelled_owned()));
     let story = async {
         desk.shows("/", "first").await;
-        let mut publisher = desk.publisher();
-        let published = publisher.refresh().await.unwrap().manifest().tree_digest();
+        let mut asking = desk.publisher();
+        let published = asking.refresh().await.unwrap().manifest().tree_digest();
         desk.server.stop().await;
         desk.save("index.html", "saved, and never published");
         refuse_a_changeset(address, "503 Unavailable").await;

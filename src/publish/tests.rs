@@ -3,3 +3,4 @@
 mod against_v1;
 mod against_v2;
 pub(crate) mod harness;
+mod moved_on;

@@ -403,6 +403,17 @@ fn the_index_survives_a_restart() {
 }
 
 #[test]
+fn the_index_survives_a_restart_beside_a_rule_file_too() {
+    let mut site = Site::new();
+    site.write("a", "a");
+    site.write(".onsaveignore", "*.map\n");
+    site.scanner.scan(&Dirty::Everything, later()).unwrap();
+    site.scanner.keep_index().unwrap();
+    site.scanner = scanner(site.home.path());
+    assert_eq!(site.scan_all().counts.files_hashed, 0);
+}
+
+#[test]
 fn rule_files_apply_when_they_appear_change_and_go() {
     let mut site = Site::new();
     for name in ["x.map", "a/x.map", "a/x.html", ".nojekyll"] {

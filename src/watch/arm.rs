@@ -14,7 +14,7 @@ use notify::{Config, ErrorKind, EventHandler, RecommendedWatcher, RecursiveMode,
 use crate::{
     config::PollMode,
     ignore_rules::SharedRules,
-    site_folder::{FoundFolder, SiteFolder},
+    site_folder::{FoundFolder, SiteFolder, is_gone},
 };
 
 use super::{
@@ -22,7 +22,8 @@ use super::{
     inbox::{Inbox, View},
 };
 
-/// Times that a folder may be replaced while it is being watched anew; more is left to the tick.
+/// Times that a folder may be replaced, or one in it removed, while it is being watched anew; more is
+/// left to the tick and to the reconcile.
 const MAX_ATTEMPTS: usize = 3;
 
 /// File systems that give no events for what other machines, or the host, change.
@@ -57,6 +58,8 @@ pub(super) struct Armed {
     pub(super) found: Option<FoundFolder>,
     /// Why there are no events, when there are none.
     pub(super) trouble: Option<WatchTrouble>,
+    /// Whether the trouble is that a folder went while it was to be watched: no lasting one.
+    vanished: bool,
 }
 
 impl Arming {
@@ -64,7 +67,7 @@ impl Arming {
     pub(super) fn run(&self) -> Armed {
         let mut armed = self.attempt();
         for _ in 1..MAX_ATTEMPTS {
-            if armed.found == self.look() {
+            if !armed.vanished && armed.found == self.look() {
                 break;
             }
             armed = self.attempt();
@@ -96,6 +99,7 @@ impl Arming {
                 watches: None,
                 found,
                 trouble: without_events,
+                vanished: false,
             };
         }
         match self.watch(found.as_ref()) {
@@ -103,11 +107,13 @@ impl Arming {
                 watches: Some(watches),
                 found,
                 trouble: None,
+                vanished: false,
             },
             Err(error) => Armed {
                 watches: None,
                 found,
                 trouble: Some(trouble(&error)),
+                vanished: has_vanished(&error),
             },
         }
     }
@@ -165,6 +171,14 @@ fn holders(path: &Path, found: Option<&FoundFolder>) -> (Vec<PathBuf>, Vec<PathB
         .collect();
     folders.dedup();
     (folders, anchors)
+}
+
+fn has_vanished(error: &notify::Error) -> bool {
+    match &error.kind {
+        ErrorKind::PathNotFound => true,
+        ErrorKind::Io(io) => is_gone(io),
+        _ => false,
+    }
 }
 
 fn trouble(error: &notify::Error) -> WatchTrouble {
@@ -229,6 +243,15 @@ mod tests {
                 vec![path, home.join("real")]
             )
         );
+    }
+
+    #[test]
+    fn a_folder_that_went_meanwhile_is_no_lasting_trouble() {
+        let io = |errno: rustix::io::Errno| notify::Error::io(errno.into());
+        assert!(has_vanished(&io(rustix::io::Errno::NOENT)));
+        assert!(has_vanished(&notify::Error::path_not_found()));
+        assert!(!has_vanished(&io(rustix::io::Errno::ACCESS)));
+        assert!(!has_vanished(&notify::Error::new(ErrorKind::MaxFilesWatch)));
     }
 
     #[test]

@@ -1,14 +1,45 @@
 //! The commands that run to an end: what they print, their exit codes, and what they leave alone.
 
-use std::{collections::BTreeSet, fs, process::Output};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write as _,
+    process::Output,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use serde_json::Value;
 
-use crate::harness::World;
+use crate::harness::{World, http};
 
 fn text(output: &Output) -> String {
     let all = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
     String::from_utf8_lossy(&all).into_owned()
+}
+
+#[test]
+fn a_file_that_is_still_being_written_is_not_left_out_in_silence() {
+    let world = World::with_small_site();
+    world.site.write("video.bin", &"x".repeat(40_000_000));
+    let path = world.site.path("video.bin");
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut file = fs::File::options().append(true).open(&path).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                file.write_all(b"more").unwrap();
+            }
+        });
+        let published = world.run(&["publish"]);
+        stop.store(true, Ordering::Relaxed);
+        let said = String::from_utf8_lossy(&published.stderr).into_owned();
+        // It may hold still for a moment on a busy machine, and then has to be there.
+        let is_there = http::get(world.address(), "/video.bin").unwrap().status == 200;
+        assert_eq!(published.status.success(), is_there, "{said}");
+        assert!(is_there || said.contains("video.bin changed"), "{said}");
+    });
+    world.run_well(&["publish"]);
+    world.wait_until_live(&world.site.tree());
 }
 
 #[test]
