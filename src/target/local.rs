@@ -12,7 +12,11 @@ use std::{
 
 use onsave_protocol::Secret;
 use onsave_server::{ServeError, ServerConfig, Store, StoreOptions, store::StoreError};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -28,11 +32,11 @@ use crate::{
 /// How many ports after the configured one are tried before the system chooses.
 const PORTS_TRIED: u16 = 20;
 
-/// How long a command waits for a process that has the volume to say where its server is.
-const ATTACH_WAIT: Duration = Duration::from_secs(3);
+/// How long the volume, or the server that has it, is waited for.
+const VOLUME_WAIT: Duration = Duration::from_secs(3);
 
 /// Time between two looks while it waits.
-const ATTACH_POLL: Duration = Duration::from_millis(50);
+const VOLUME_POLL: Duration = Duration::from_millis(50);
 
 /// What the local target of one site is made of.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +44,14 @@ pub(super) struct LocalSiteServer<'a> {
     pub(super) config: &'a LocalTarget,
     pub(super) root: &'a Path,
     pub(super) state: &'a SiteState,
+}
+
+/// Who has the volume.
+enum Volume {
+    /// This process.
+    Ours(Store),
+    /// Another process, whose server is at this URL.
+    ServedAt(String),
 }
 
 /// The server that runs in this process.
@@ -59,11 +71,9 @@ impl LocalSiteServer<'_> {
         let secret = self.state.local_secret()?;
         create_volume_folder(self.root, &self.root.join(DATA_FOLDER))?;
         create_volume_folder(self.root, &self.config.volume)?;
-        let Some(store) = self.open_store().await? else {
-            return match purpose {
-                Purpose::Watch => Err(self.in_use()),
-                Purpose::OneCommand => Ok((self.attach(secret).await?, None)),
-            };
+        let store = match self.take_or_find(purpose).await? {
+            Volume::Ours(store) => store,
+            Volume::ServedAt(url) => return Ok((self.endpoint(url, secret), None)),
         };
         let file = server_file::path(self.root);
         // What a killed process left points nowhere.
@@ -90,6 +100,39 @@ impl LocalSiteServer<'_> {
         Ok((self.endpoint(url, secret), Some(server)))
     }
 
+    /// Takes the volume or, for one command, finds the server that has it.
+    ///
+    /// Waits a moment where neither succeeds: another command may be about to end or to begin, and
+    /// a process that was killed keeps the lock until the system is done with it.
+    async fn take_or_find(self, purpose: Purpose) -> Result<Volume, TargetError> {
+        let give_up = Instant::now() + VOLUME_WAIT;
+        loop {
+            if let Some(store) = self.open_store().await? {
+                return Ok(Volume::Ours(store));
+            }
+            if purpose == Purpose::OneCommand
+                && let Some(url) = self.running_server().await
+            {
+                return Ok(Volume::ServedAt(url));
+            }
+            if Instant::now() >= give_up {
+                return Err(self.in_use());
+            }
+            sleep(VOLUME_POLL).await;
+        }
+    }
+
+    /// Returns the URL of the server that has the volume, when it takes connections.
+    ///
+    /// What a killed process wrote may still stand there.
+    async fn running_server(self) -> Option<String> {
+        let file = server_file::path(self.root);
+        let running = RunningServer::load(&file, &self.config.volume)?;
+        let address = running.url.strip_prefix("http://")?;
+        TcpStream::connect(address).await.ok()?;
+        Some(running.url)
+    }
+
     /// Returns the store, or nothing when another process has the volume.
     async fn open_store(self) -> Result<Option<Store>, TargetError> {
         let options = StoreOptions {
@@ -104,23 +147,6 @@ impl LocalSiteServer<'_> {
                 volume: self.config.volume.clone(),
                 source,
             }),
-        }
-    }
-
-    /// Waits for the process that has the volume to say where its server is.
-    async fn attach(self, secret: Secret) -> Result<Endpoint, TargetError> {
-        let file = server_file::path(self.root);
-        let look = async {
-            loop {
-                if let Some(running) = RunningServer::load(&file, &self.config.volume) {
-                    return running;
-                }
-                tokio::time::sleep(ATTACH_POLL).await;
-            }
-        };
-        match tokio::time::timeout(ATTACH_WAIT, look).await {
-            Ok(running) => Ok(self.endpoint(running.url, secret)),
-            Err(_) => Err(self.in_use()),
         }
     }
 

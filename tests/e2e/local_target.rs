@@ -95,3 +95,20 @@ fn a_publish_without_a_daemon_is_there_when_one_starts() {
     wait_for_page(address, "/", "<h1>first</h1>");
     assert_serves(address, &world.site.tree());
 }
+
+#[test]
+fn commands_right_after_a_daemon_was_killed_find_the_volume() {
+    let world = World::with_small_site();
+    for round in 0..3 {
+        let mut daemon = world.start(&format!("watch-{round}"), &mut local(&world, &["watch"]));
+        let address = address_of(&world, &mut daemon);
+        wait_for_page(address, "/", "<h1>first</h1>");
+        drop(daemon);
+        let listed = local(&world, &["deploys"]).output().unwrap();
+        assert!(
+            listed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&listed.stderr)
+        );
+    }
+}
