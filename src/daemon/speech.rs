@@ -10,7 +10,7 @@ use std::{
 use super::round::{Outcome, Recheck};
 use crate::{
     last_publish::OnStart,
-    publish::{PublishError, RetryClass},
+    publish::{FailureKind, PublishError, RetryClass},
     scan::{ScanError, ScanOutcome},
 };
 
@@ -23,7 +23,7 @@ enum Trouble {
     Absent,
     Unreadable,
     Failing(Discriminant<PublishError>),
-    Held { removes: usize, of: usize },
+    Held,
     Strict,
 }
 
@@ -80,15 +80,14 @@ impl Speech {
                 }
             }
             Outcome::Held { removes, of, .. } => {
-                let (removes, of) = (*removes, *of);
-                if self.begins(Trouble::Held { removes, of }) {
-                    tracing::warn!(
-                        files.removed = removes,
-                        files.before = of,
-                        "held: this would remove {removes} of {of} files; it goes on when the files \
-                         are back, or with `onsave publish --allow-removals`"
-                    );
-                }
+                // Each time: only a save comes here, and whoever saved waits for it to be live.
+                self.begins(Trouble::Held);
+                tracing::warn!(
+                    files.removed = removes,
+                    files.before = of,
+                    "held: this would remove {removes} of {of} files; it goes on when the files \
+                     are back, or with `onsave publish --allow-removals`"
+                );
             }
             Outcome::Failed(_, error) => self.failed(error),
             Outcome::Rechecked(recheck) => rechecked(recheck),
@@ -104,14 +103,15 @@ impl Speech {
                 tracing::error!(error = cause, hint = error.hint(), "not published");
             }
             RetryClass::Backoff | RetryClass::FreshManifest | RetryClass::SignAgain => {
-                if self.begins(Trouble::Failing(discriminant(error))) {
-                    tracing::warn!(
-                        error = cause,
-                        hint = error.hint(),
-                        "not published; trying again"
-                    );
-                } else {
-                    tracing::debug!(error = cause, "not published yet");
+                let is_news = self.begins(Trouble::Failing(discriminant(error)));
+                let hint = error.hint();
+                match (is_news, error.kind()) {
+                    // A secret or a clock does not mend itself.
+                    (true, FailureKind::Refused) => {
+                        tracing::error!(error = cause, hint, "not published; trying again");
+                    }
+                    (true, _) => tracing::warn!(error = cause, hint, "not published; trying again"),
+                    (false, _) => tracing::debug!(error = cause, "not published yet"),
                 }
             }
         }
@@ -134,7 +134,7 @@ impl Speech {
             Some(Trouble::Absent | Trouble::Unreadable) => {
                 tracing::info!("the site folder is back");
             }
-            Some(Trouble::Held { .. } | Trouble::Strict) | None => {}
+            Some(Trouble::Held | Trouble::Strict) | None => {}
         }
     }
 }
