@@ -29,6 +29,7 @@ use crate::{
     exit_code::ExitCode,
     publish::{FailureKind, PublishError},
     scan::ScanError,
+    shown::ShownPath,
     state_folder::{SiteState, StateError},
     surroundings::Surroundings,
     target::TargetError,
@@ -63,7 +64,7 @@ pub enum CommandError {
     #[error(transparent)]
     Scan(#[from] ScanError),
     /// There is no site folder.
-    #[error("there is no site folder {}", path.display())]
+    #[error("there is no site folder {}", ShownPath(path))]
     NoSiteFolder {
         /// Where it should be.
         path: PathBuf,
