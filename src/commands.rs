@@ -16,7 +16,7 @@ mod watch;
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 #[cfg(test)]
@@ -42,6 +42,9 @@ pub enum CommandError {
     /// The configuration has faults.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// `check` found faults; for who asks what is wrong, other words help than for who did not.
+    #[error(transparent)]
+    Faults(ConfigError),
     /// Logging could not be started.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -99,7 +102,7 @@ impl CommandError {
     #[must_use]
     pub const fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) | Self::Telemetry(_) => ExitCode::Configuration,
+            Self::Config(_) | Self::Faults(_) | Self::Telemetry(_) => ExitCode::Configuration,
             Self::Publish(error) => match error.kind() {
                 FailureKind::Unreachable => ExitCode::Unreachable,
                 FailureKind::Refused => ExitCode::Refused,
@@ -124,10 +127,20 @@ impl CommandError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => Some(error.hint()),
+            Self::Faults(_) => Some(
+                "correct them where they are named; in an empty folder, `onsave init` writes a file \
+                 that explains every key"
+                    .to_owned(),
+            ),
             Self::State(error) => Some(error.hint()),
             Self::Init(error) => error.hint(),
             Self::Target(error) => error.hint(),
             Self::Publish(error) => Some(error.hint()),
+            Self::Scan(ScanError::Folder { path, source })
+                if source.kind() == io::ErrorKind::NotADirectory =>
+            {
+                Some(folder_hint(path))
+            }
             Self::NoSiteFolder { .. } => Some(
                 "build the site first, or name its folder: onsave publish DIR".to_owned(),
             ),
@@ -147,6 +160,15 @@ impl CommandError {
             | Self::Output(_) => None,
         }
     }
+}
+
+/// Who names a page means the site that it is in.
+fn folder_hint(file: &Path) -> String {
+    let folder = file.parent().unwrap_or(file);
+    format!(
+        "a whole folder is published, not one file; name the site folder, such as {}",
+        ShownPath(folder)
+    )
 }
 
 /// Runs what the command line asks for; watching, when it asks for nothing.

@@ -43,7 +43,10 @@ mod tests {
     #[test]
     fn only_control_characters_are_escaped() {
         let shown = |name: &[u8]| ShownPath(Path::new(OsStr::from_bytes(name))).to_string();
-        assert_eq!(shown("a b/bl\u{e5}\\n.html".as_bytes()), "a b/bl\u{e5}\\n.html");
+        assert_eq!(
+            shown("a b/bl\u{e5}\\n.html".as_bytes()),
+            "a b/bl\u{e5}\\n.html"
+        );
         assert_eq!(shown(b"a\nb\x1b[2J\x7f"), "a\\nb\\u{1b}[2J\\u{7f}");
         assert_eq!(shown("\u{9b}2J".as_bytes()), "\\u{9b}2J");
         assert_eq!(shown(b"a\xff\n"), "a\u{fffd}\\n");

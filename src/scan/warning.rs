@@ -19,7 +19,10 @@ pub enum ScanWarning {
     #[error("the name of {} is not UTF-8: it is not published", ShownPath(.0))]
     NotUtf8(PathBuf),
     /// Its name cannot be a site path.
-    #[error("{} is not published, because its name cannot be: {problem}", ShownPath(path))]
+    #[error(
+        "{} is not published, because its name cannot be: {problem}",
+        ShownPath(path)
+    )]
     Unpublishable {
         /// The file or folder.
         path: PathBuf,
@@ -41,7 +44,11 @@ pub enum ScanWarning {
     #[error("{} is neither a file nor a folder and is not published", ShownPath(.0))]
     Special(PathBuf),
     /// A line of a rule file is not understood.
-    #[error("line {line} of {} is not understood and does not apply: {}", ShownPath(path), ShownText(problem))]
+    #[error(
+        "line {line} of {} is not understood and does not apply: {}",
+        ShownPath(path),
+        ShownText(problem)
+    )]
     BadPattern {
         /// The rule file.
         path: PathBuf,
