@@ -8,6 +8,7 @@
 mod check;
 mod completions;
 mod deploys;
+mod failure;
 mod init;
 mod man;
 mod publish;
@@ -198,17 +199,57 @@ pub async fn run(
             watch::run(config, &state, out).await
         }
         Command::Publish(args) => {
-            let (config, state) = start(surroundings, &flags)?;
-            publish::run(&args, config, &state, out).await
+            let outcome = async {
+                let (config, state) = start(surroundings, &flags)?;
+                publish::run(&args, config, &state).await
+            };
+            print(outcome.await, Shape::asked(args.json), out)
         }
         Command::Deploys(args) => {
-            let (config, state) = start(surroundings, &flags)?;
-            deploys::run(&args, config, &state, out).await
+            let outcome = async {
+                let (config, state) = start(surroundings, &flags)?;
+                deploys::run(&args, config, &state).await
+            };
+            print(outcome.await, Shape::asked(args.json), out)
         }
         Command::Rollback(args) => {
-            let (config, state) = start(surroundings, &flags)?;
-            rollback::run(&args, config, &state, out).await
+            let outcome = async {
+                let (config, state) = start(surroundings, &flags)?;
+                rollback::run(&args, config, &state).await
+            };
+            print(outcome.await, Shape::asked(args.json), out)
         }
+    }
+}
+
+/// Who reads what a command prints.
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    /// A person.
+    Text,
+    /// A script: one object, also of a failure.
+    Json,
+}
+
+impl Shape {
+    const fn asked(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
+}
+
+/// Prints what a command came to, once it is all over: a script never gets a second object.
+fn print(
+    outcome: Result<String, CommandError>,
+    shape: Shape,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let printed = outcome.and_then(|text| {
+        out.write_all(text.as_bytes())?;
+        Ok(out.flush()?)
+    });
+    match shape {
+        Shape::Text => printed,
+        Shape::Json => failure::told(printed, out),
     }
 }
 

@@ -244,3 +244,42 @@ fn hints_lead_on() {
     assert!(!stderr(&check).contains("onsave check"));
     assert!(stderr(&check).contains("\nhint: "), "{}", stderr(&check));
 }
+
+#[test]
+fn json_is_one_object_also_of_a_failure() {
+    let home = Home::new();
+    let failure = |arguments: &[&str], code: u8| {
+        let output = home.run(arguments);
+        let object: serde_json::Value = serde_json::from_str(stdout(&output)).unwrap();
+        assert_eq!(output.status.code(), Some(code.into()), "{arguments:?}");
+        assert_eq!(object["exitCode"], code, "{arguments:?}");
+        let told = stderr(&output);
+        assert!(told.contains("error: "), "people are told as well: {told}");
+        object
+    };
+    for arguments in [
+        &["publish", "--json"][..],
+        &["publish", "--dry-run", "--json"],
+    ] {
+        let no_folder = failure(arguments, 8);
+        assert_eq!(no_folder["status"], "failed");
+        assert!(no_folder["hint"].is_string());
+    }
+    assert_eq!(failure(&["rollback", "--json"], 5)["status"], "failed");
+    let unknown = ["deploys", "1777000001000-a1b2c3d4", "--json"];
+    assert_eq!(failure(&unknown, 5)["status"], "failed");
+
+    let site = home.site().join("deploy");
+    fs::create_dir(&site).unwrap();
+    fs::write(site.join("a"), "a").unwrap();
+    assert!(home.run(&["publish"]).status.success());
+    fs::remove_file(site.join("a")).unwrap();
+    fs::write(site.join("b\nc"), "b").unwrap();
+    assert_eq!(failure(&["publish", "--json"], 6)["status"], "held");
+    let strict = ["publish", "--strict", "--json"];
+    assert_eq!(failure(&strict, 7)["status"], "strict");
+
+    fs::write(home.site().join("onsave.toml"), "[watch]\nquite_ms = 25\n").unwrap();
+    let faults = failure(&["deploys", "--json"], 3);
+    assert!(faults["error"].as_str().unwrap().contains("quite_ms"));
+}
