@@ -205,7 +205,7 @@ pub struct PublishArgs {
     /// Skipped are files that cannot be read or published, and those that look like secrets.
     #[arg(long, help_heading = PUBLISH_HEADING)]
     pub strict: bool,
-    /// Print one JSON object.
+    /// Print one JSON object, also when it fails.
     #[arg(long, help_heading = OUTPUT_HEADING)]
     pub json: bool,
 }
@@ -216,7 +216,7 @@ pub struct DeploysArgs {
     /// Show what this deploy changed.
     #[arg(value_name = "ID")]
     pub id: Option<DeployId>,
-    /// Print one JSON object.
+    /// Print one JSON object, also when it fails.
     #[arg(long, help_heading = OUTPUT_HEADING)]
     pub json: bool,
 }
@@ -227,7 +227,7 @@ pub struct RollbackArgs {
     /// The deploy to go back to; by default the one before the current.
     #[arg(value_name = "ID")]
     pub id: Option<DeployId>,
-    /// Print one JSON object.
+    /// Print one JSON object, also when it fails.
     #[arg(long, help_heading = OUTPUT_HEADING)]
     pub json: bool,
 }
@@ -235,7 +235,7 @@ pub struct RollbackArgs {
 /// `onsave check`.
 #[derive(Debug, Default, Args)]
 pub struct CheckArgs {
-    /// Print one JSON object.
+    /// Print one JSON object, also when it fails.
     #[arg(long, help_heading = OUTPUT_HEADING)]
     pub json: bool,
 }

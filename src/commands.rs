@@ -8,6 +8,7 @@
 mod check;
 mod completions;
 mod deploys;
+mod failure;
 mod init;
 mod man;
 mod publish;
@@ -16,7 +17,7 @@ mod watch;
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 #[cfg(test)]
@@ -29,6 +30,7 @@ use crate::{
     exit_code::ExitCode,
     publish::{FailureKind, PublishError},
     scan::ScanError,
+    shown::ShownPath,
     state_folder::{SiteState, StateError},
     surroundings::Surroundings,
     target::TargetError,
@@ -41,6 +43,9 @@ pub enum CommandError {
     /// The configuration has faults.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// `check` found faults; for who asks what is wrong, other words help than for who did not.
+    #[error(transparent)]
+    Faults(ConfigError),
     /// Logging could not be started.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -63,7 +68,7 @@ pub enum CommandError {
     #[error(transparent)]
     Scan(#[from] ScanError),
     /// There is no site folder.
-    #[error("there is no site folder {}", path.display())]
+    #[error("there is no site folder {}", ShownPath(path))]
     NoSiteFolder {
         /// Where it should be.
         path: PathBuf,
@@ -98,7 +103,7 @@ impl CommandError {
     #[must_use]
     pub const fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) | Self::Telemetry(_) => ExitCode::Configuration,
+            Self::Config(_) | Self::Faults(_) | Self::Telemetry(_) => ExitCode::Configuration,
             Self::Publish(error) => match error.kind() {
                 FailureKind::Unreachable => ExitCode::Unreachable,
                 FailureKind::Refused => ExitCode::Refused,
@@ -123,10 +128,20 @@ impl CommandError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => Some(error.hint()),
+            Self::Faults(_) => Some(
+                "correct them where they are named; in an empty folder, `onsave init` writes a file \
+                 that explains every key"
+                    .to_owned(),
+            ),
             Self::State(error) => Some(error.hint()),
             Self::Init(error) => error.hint(),
             Self::Target(error) => error.hint(),
             Self::Publish(error) => Some(error.hint()),
+            Self::Scan(ScanError::Folder { path, source })
+                if source.kind() == io::ErrorKind::NotADirectory =>
+            {
+                Some(folder_hint(path))
+            }
             Self::NoSiteFolder { .. } => Some(
                 "build the site first, or name its folder: onsave publish DIR".to_owned(),
             ),
@@ -146,6 +161,15 @@ impl CommandError {
             | Self::Output(_) => None,
         }
     }
+}
+
+/// Who names a page means the site that it is in.
+fn folder_hint(file: &Path) -> String {
+    let folder = file.parent().unwrap_or(file);
+    format!(
+        "a whole folder is published, not one file; name the site folder, such as {}",
+        ShownPath(folder)
+    )
 }
 
 /// Runs what the command line asks for; watching, when it asks for nothing.
@@ -175,17 +199,57 @@ pub async fn run(
             watch::run(config, &state, out).await
         }
         Command::Publish(args) => {
-            let (config, state) = start(surroundings, &flags)?;
-            publish::run(&args, config, &state, out).await
+            let outcome = async {
+                let (config, state) = start(surroundings, &flags)?;
+                publish::run(&args, config, &state).await
+            };
+            print(outcome.await, Shape::asked(args.json), out)
         }
         Command::Deploys(args) => {
-            let (config, state) = start(surroundings, &flags)?;
-            deploys::run(&args, config, &state, out).await
+            let outcome = async {
+                let (config, state) = start(surroundings, &flags)?;
+                deploys::run(&args, config, &state).await
+            };
+            print(outcome.await, Shape::asked(args.json), out)
         }
         Command::Rollback(args) => {
-            let (config, state) = start(surroundings, &flags)?;
-            rollback::run(&args, config, &state, out).await
+            let outcome = async {
+                let (config, state) = start(surroundings, &flags)?;
+                rollback::run(&args, config, &state).await
+            };
+            print(outcome.await, Shape::asked(args.json), out)
         }
+    }
+}
+
+/// Who reads what a command prints.
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    /// A person.
+    Text,
+    /// A script: one object, also of a failure.
+    Json,
+}
+
+impl Shape {
+    const fn asked(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
+}
+
+/// Prints what a command came to, once it is all over: a script never gets a second object.
+fn print(
+    outcome: Result<String, CommandError>,
+    shape: Shape,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let printed = outcome.and_then(|text| {
+        out.write_all(text.as_bytes())?;
+        Ok(out.flush()?)
+    });
+    match shape {
+        Shape::Text => printed,
+        Shape::Json => failure::told(printed, out),
     }
 }
 

@@ -30,6 +30,19 @@ pub fn write(out: &mut dyn io::Write, error: &dyn Error, hint: Option<&str>) -> 
     out.flush()
 }
 
+/// Returns an error and its causes as one text.
+#[must_use]
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
 /// Returns the exit code of a command's outcome, after writing its error to `out`.
 ///
 /// A reader that has left, as `head` does, has what it wanted: that is no error.

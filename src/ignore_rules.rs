@@ -5,7 +5,8 @@
 //!
 //! In order of precedence:
 //!
-//! 1. Version control folders and `.onsaveignore` files are never published.
+//! 1. Version control folders, `.onsaveignore` and `onsave.toml` files are never published: where
+//!    the site folder is the project's folder, the configuration would tell of the target.
 //! 2. `.onsaveignore` in the site folder or any folder below: gitignore syntax, relative to its own
 //!    folder, the innermost file first. `!pattern` includes again what the built-in rules leave
 //!    out, such as a hidden file; a file in an ignored folder cannot be included again.
@@ -27,6 +28,8 @@ use ignore::{
     Match,
     gitignore::{Gitignore, GitignoreBuilder},
 };
+
+use crate::config;
 
 /// The name of a rule file.
 pub const RULE_FILE: &str = ".onsaveignore";
@@ -139,7 +142,7 @@ impl IgnoreRules {
     #[must_use]
     pub fn verdict(&self, path: &str, kind: EntryKind) -> Verdict {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-        if name == RULE_FILE || VERSION_CONTROL.contains(&name) {
+        if [RULE_FILE, config::FILE_NAME].contains(&name) || VERSION_CONTROL.contains(&name) {
             return Verdict::LeftOutByDefault;
         }
         match self.pattern(path, folder, kind) {
@@ -246,6 +249,8 @@ mod tests {
             "~$a.docx",
             "index.html___jb_tmp___",
             ".onsaveignore",
+            "onsave.toml",
+            "a/onsave.toml",
             ".goutputstream-AB12CD",
             ".gitignore",
             ".well-known/.secret",
@@ -324,6 +329,7 @@ mod tests {
         assert!(rules.leaves_out(".git/config", File));
         assert!(rules.leaves_out("a/.svn", Folder));
         assert!(rules.leaves_out(".onsaveignore", File));
+        assert!(rules.leaves_out("onsave.toml", File));
     }
 
     #[test]

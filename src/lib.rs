@@ -20,6 +20,7 @@ pub mod progress;
 pub mod publish;
 pub mod scan;
 pub mod settle;
+mod shown;
 pub mod shutdown;
 pub mod site_files;
 pub mod site_folder;

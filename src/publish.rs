@@ -53,6 +53,7 @@ pub use remote::RemoteState;
 pub use report::{ChangeCounts, Note, PublishReport, Timings};
 pub use retry::{Backoff, RetryClass};
 pub use session::Endpoint;
+pub(crate) use session::LOCAL_TARGET;
 pub use site_bytes::{ReadError, SiteBytes};
 
 use self::{
@@ -144,7 +145,7 @@ impl Publisher {
         }
     }
 
-    /// Returns the target's address.
+    /// Returns what messages call the target: its address, or `the local target`.
     #[must_use]
     pub fn url(&self) -> &str {
         self.session.url()

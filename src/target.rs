@@ -153,6 +153,7 @@ impl Target {
             endpoint: Endpoint {
                 url: target.url.clone(),
                 secret: target.secret.clone(),
+                name: target.url.trim_end_matches('/').to_owned(),
                 secret_origin: target.secret_source.to_string(),
             },
             identity: target.url.clone(),

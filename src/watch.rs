@@ -42,6 +42,7 @@ use crate::{
     config::{PollMode, WatchConfig},
     dirty::{Cause, Change, MAX_DIRTY_PATHS, News, Notice, Trace},
     ignore_rules::SharedRules,
+    shown::ShownPath,
     site_folder::{FoundFolder, SiteFolder},
 };
 
@@ -430,7 +431,7 @@ impl Watcher {
         if self.health == health {
             return;
         }
-        let folder = self.arming.folder.path().display();
+        let folder = ShownPath(self.arming.folder.path());
         match &health {
             WatchHealth::Starting => {}
             WatchHealth::Events => tracing::debug!(%folder, "watching {folder}"),

@@ -215,3 +215,71 @@ fn a_reader_that_leaves_is_no_error() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(stderr(&output), "");
 }
+
+#[test]
+fn hints_lead_on() {
+    let home = Home::new();
+    let page = home.site().join("deploy/index.html");
+    fs::create_dir(home.site().join("deploy")).unwrap();
+    fs::write(&page, "<h1>first</h1>").unwrap();
+
+    let of_a_file = home.run(&["publish", "deploy/index.html"]);
+    assert_eq!(of_a_file.status.code(), Some(8), "{}", stderr(&of_a_file));
+    let hint = stderr(&of_a_file).lines().last().unwrap();
+    assert!(hint.starts_with("hint: ") && hint.ends_with("/my site/deploy"));
+
+    assert_eq!(home.run(&["publish"]).status.code(), Some(0));
+    let back = home.run(&["rollback"]);
+    assert_eq!(back.status.code(), Some(5), "{}", stderr(&back));
+    assert!(stderr(&back).starts_with("error: there is no earlier deploy"));
+    assert!(stderr(&back).contains("\nhint: `onsave deploys`"));
+    assert!(!stderr(&back).contains("127.0.0.1"), "{}", stderr(&back));
+    let unknown = home.run(&["deploys", "1777000001000-a1b2c3d4"]);
+    assert_eq!(unknown.status.code(), Some(5), "{}", stderr(&unknown));
+    assert!(stderr(&unknown).starts_with("error: the local target "));
+    assert!(!stderr(&unknown).contains("127.0.0.1"));
+
+    fs::write(home.site().join("onsave.toml"), "[watch]\nquite_ms = 25\n").unwrap();
+    let check = home.run(&["check"]);
+    assert!(!stderr(&check).contains("onsave check"));
+    assert!(stderr(&check).contains("\nhint: "), "{}", stderr(&check));
+}
+
+#[test]
+fn json_is_one_object_also_of_a_failure() {
+    let home = Home::new();
+    let failure = |arguments: &[&str], code: u8| {
+        let output = home.run(arguments);
+        let object: serde_json::Value = serde_json::from_str(stdout(&output)).unwrap();
+        assert_eq!(output.status.code(), Some(code.into()), "{arguments:?}");
+        assert_eq!(object["exitCode"], code, "{arguments:?}");
+        let told = stderr(&output);
+        assert!(told.contains("error: "), "people are told as well: {told}");
+        object
+    };
+    for arguments in [
+        &["publish", "--json"][..],
+        &["publish", "--dry-run", "--json"],
+    ] {
+        let no_folder = failure(arguments, 8);
+        assert_eq!(no_folder["status"], "failed");
+        assert!(no_folder["hint"].is_string());
+    }
+    assert_eq!(failure(&["rollback", "--json"], 5)["status"], "failed");
+    let unknown = ["deploys", "1777000001000-a1b2c3d4", "--json"];
+    assert_eq!(failure(&unknown, 5)["status"], "failed");
+
+    let site = home.site().join("deploy");
+    fs::create_dir(&site).unwrap();
+    fs::write(site.join("a"), "a").unwrap();
+    assert!(home.run(&["publish"]).status.success());
+    fs::remove_file(site.join("a")).unwrap();
+    fs::write(site.join("b\nc"), "b").unwrap();
+    assert_eq!(failure(&["publish", "--json"], 6)["status"], "held");
+    let strict = ["publish", "--strict", "--json"];
+    assert_eq!(failure(&strict, 7)["status"], "strict");
+
+    fs::write(home.site().join("onsave.toml"), "[watch]\nquite_ms = 25\n").unwrap();
+    let faults = failure(&["deploys", "--json"], 3);
+    assert!(faults["error"].as_str().unwrap().contains("quite_ms"));
+}

@@ -19,7 +19,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`CommandError::Config`] when it has faults; with `--json`, they are printed as well.
+/// [`CommandError::Faults`] when it has faults; with `--json`, they are printed as well.
 pub(super) fn run(
     args: &CheckArgs,
     surroundings: &Surroundings,
@@ -32,7 +32,7 @@ pub(super) fn run(
             if args.json {
                 writeln!(out, "{:#}", faults_json(&error))?;
             }
-            return Err(error.into());
+            return Err(CommandError::Faults(error));
         }
     };
     let state = SiteState::locate(surroundings, &loaded.config.root).ok();

@@ -1,6 +1,6 @@
 //! `onsave deploys`: what the target keeps, newest first, or what one deploy changed.
 
-use std::{fmt::Write as _, io::Write};
+use std::fmt::Write as _;
 
 use indicatif::HumanBytes;
 use jiff::{Timestamp, tz::TimeZone};
@@ -18,7 +18,7 @@ use crate::{
     target::{Purpose, Target},
 };
 
-/// Runs the command.
+/// Runs the command, and returns what to print.
 ///
 /// # Errors
 ///
@@ -27,26 +27,19 @@ pub(super) async fn run(
     args: &DeploysArgs,
     config: Config,
     state: &SiteState,
-    out: &mut dyn Write,
-) -> Result<(), CommandError> {
+) -> Result<String, CommandError> {
     let target = Target::open(&config, state, Purpose::OneCommand).await?;
-    let shown = show(args, &target, out).await;
+    let text = text(args, &target).await;
     target.close().await?;
-    shown
+    Ok(text?)
 }
 
-async fn show(
-    args: &DeploysArgs,
-    target: &Target,
-    out: &mut dyn Write,
-) -> Result<(), CommandError> {
+async fn text(args: &DeploysArgs, target: &Target) -> Result<String, PublishError> {
     let mut publisher = target.publisher()?;
-    let text = match args.id {
-        Some(id) => one(&mut publisher, id, args.json).await?,
-        None => all(&mut publisher, args.json).await?,
-    };
-    out.write_all(text.as_bytes())?;
-    Ok(())
+    match args.id {
+        Some(id) => one(&mut publisher, id, args.json).await,
+        None => all(&mut publisher, args.json).await,
+    }
 }
 
 async fn one(publisher: &mut Publisher, id: DeployId, json: bool) -> Result<String, PublishError> {

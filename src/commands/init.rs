@@ -10,7 +10,10 @@ use std::{
 };
 
 use super::CommandError;
-use crate::config::{self, FILE_NAME};
+use crate::{
+    config::{self, FILE_NAME},
+    shown::ShownPath,
+};
 
 /// The example, every key with its default.
 pub(crate) const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -22,13 +25,13 @@ const EXAMPLE_APP: &str = "app = \"my-site\"";
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     /// There is one already.
-    #[error("{} exists already; nothing was written", path.display())]
+    #[error("{} exists already; nothing was written", ShownPath(path))]
     Exists {
         /// The file.
         path: PathBuf,
     },
     /// The system refused.
-    #[error("failed to write {}", path.display())]
+    #[error("failed to write {}", ShownPath(path))]
     Write {
         /// The file.
         path: PathBuf,
@@ -68,7 +71,7 @@ pub(super) fn run(folder: &Path, out: &mut dyn Write) -> Result<(), CommandError
     });
     match written {
         Ok(()) => {
-            writeln!(out, "wrote {} for the app {app}", path.display())?;
+            writeln!(out, "wrote {} for the app {app}", ShownPath(&path))?;
             Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -4,7 +4,7 @@
 //! connection (what was uploaded stays uploaded). What only a person can mend ends it at once.
 
 use std::{
-    io::{self, IsTerminal as _, Write},
+    io::{self, IsTerminal as _},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -74,7 +74,7 @@ enum Output<'a> {
     },
 }
 
-/// Runs the command.
+/// Runs the command, and returns what to print.
 ///
 /// # Errors
 ///
@@ -83,8 +83,7 @@ pub(super) async fn run(
     args: &PublishArgs,
     config: Config,
     state: &SiteState,
-    out: &mut dyn Write,
-) -> Result<(), CommandError> {
+) -> Result<String, CommandError> {
     let target = Target::open(&config, state, Purpose::OneCommand).await?;
     let mut publishing = Publishing {
         args,
@@ -97,8 +96,7 @@ pub(super) async fn run(
     let text = publishing.text().await;
     publishing.progress.finish();
     target.close().await?;
-    out.write_all(text?.as_bytes())?;
-    Ok(())
+    text
 }
 
 fn new_scanner(config: &Config, state: &SiteState) -> Scanner {

@@ -1,7 +1,5 @@
 //! `onsave rollback`: makes an earlier deploy current again.
 
-use std::io::Write;
-
 use serde::Serialize;
 
 use super::CommandError;
@@ -22,7 +20,7 @@ struct Output<'a> {
     files: Option<u64>,
 }
 
-/// Runs the command.
+/// Runs the command, and returns what to print.
 ///
 /// # Errors
 ///
@@ -31,13 +29,12 @@ pub(super) async fn run(
     args: &RollbackArgs,
     config: Config,
     state: &SiteState,
-    out: &mut dyn Write,
-) -> Result<(), CommandError> {
+) -> Result<String, CommandError> {
     let target = Target::open(&config, state, Purpose::OneCommand).await?;
     let outcome = go_back(args, &target).await;
     target.close().await?;
     let rolled_back = outcome?;
-    let text = if args.json {
+    Ok(if args.json {
         super::json_line(&Output {
             deploy_id: &rolled_back.deploy_id,
             previous_deploy_id: rolled_back.previous.as_deref(),
@@ -45,9 +42,7 @@ pub(super) async fn run(
         })
     } else {
         sentence(&rolled_back)
-    };
-    out.write_all(text.as_bytes())?;
-    Ok(())
+    })
 }
 
 async fn go_back(args: &RollbackArgs, target: &Target) -> Result<RolledBack, CommandError> {

@@ -1,7 +1,7 @@
 //! Loading: which file, the order of the layers, and all faults at once.
 //!
-//! Reads the configuration file; [`sections`] reads the secret of a running server; nothing else of
-//! the disk is asked. A file that is not TOML ends the loading early, since its values are unknown.
+//! Reads the configuration file; [`sections`] reads the secret of a running server and follows
+//! symlinks; nothing else of the disk is asked. A file that is not TOML ends the loading early, since its values are unknown.
 
 use std::path::{Path, PathBuf};
 

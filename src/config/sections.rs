@@ -1,7 +1,8 @@
 //! What each key may hold, section by section, and the rules between keys.
 //!
-//! Of the disk, only the file of a running server's secret is read. A key has its range here and
-//! its default in [`keys`]; both meet in a test.
+//! Of the disk, only the file of a running server's secret is read, and symlinks are followed to see
+//! what lies in the site folder. A key has its range here and its default in [`keys`]; both meet in
+//! a test.
 
 use std::{
     net::SocketAddr,
@@ -216,28 +217,36 @@ fn publisher(text: &str) -> Result<String, String> {
 
 /// A volume that is published into itself grows until the disk is full.
 fn keep_apart(reading: &mut Reading<'_>, dir: &Path, volume: &Path) {
-    let (dir, volume) = (lexical(dir), lexical(volume));
-    if dir.starts_with(&volume) {
+    let inside = [lexical, real]
+        .iter()
+        .any(|resolved| resolved(dir).starts_with(resolved(volume)));
+    if inside {
         let problem = format!("must not lie in local.volume, {}", volume.display());
         reading.contradiction(&keys::DIR, problem);
     } else {
-        keep_unpublished(reading, &keys::LOCAL_VOLUME, &dir, &volume);
+        keep_unpublished(reading, &keys::LOCAL_VOLUME, dir, volume);
     }
 }
 
 /// A secret that is published is one no more; a volume, see [`keep_apart`].
 fn keep_unpublished(reading: &mut Reading<'_>, key: &'static keys::Key, dir: &Path, path: &Path) {
-    let (dir, path) = (lexical(dir), lexical(path));
-    if let Ok(inner) = path.strip_prefix(&dir)
-        // Hidden files are never published.
-        && !inner.components().any(is_hidden)
-    {
+    // By name, since the folders may not be there yet, and by where the names lead to now.
+    let published = [lexical, real]
+        .iter()
+        .any(|resolved| is_published(&resolved(dir), &resolved(path)));
+    if published {
         let problem = format!(
             "must not lie in the site folder, {}, or it would be published itself",
-            dir.display()
+            lexical(dir).display()
         );
         reading.contradiction(key, problem);
     }
+}
+
+fn is_published(dir: &Path, path: &Path) -> bool {
+    // Hidden files are never published.
+    path.strip_prefix(dir)
+        .is_ok_and(|inner| !inner.components().any(is_hidden))
 }
 
 fn is_hidden(component: Component<'_>) -> bool {
@@ -255,4 +264,18 @@ fn lexical(path: &Path) -> PathBuf {
         }
         path
     })
+}
+
+/// Follows the symlinks of as much of the path as is there; the rest is resolved by its names.
+fn real(path: &Path) -> PathBuf {
+    let there = path
+        .ancestors()
+        .find_map(|folder| Some((folder, folder.canonicalize().ok()?)));
+    match there {
+        Some((folder, real)) => {
+            let rest = path.strip_prefix(folder).unwrap_or(Path::new(""));
+            lexical(&real.join(rest))
+        }
+        None => lexical(path),
+    }
 }

@@ -447,6 +447,41 @@ fn the_secret_is_never_published() {
     }
 }
 
+/// A name that does not look like the site folder may lead into it.
+#[test]
+fn symlinks_do_not_hide_what_lies_in_the_site_folder() {
+    let link = |desk: &Desk, to: &str, name: &str| {
+        std::os::unix::fs::symlink(desk.path(to), desk.path(name)).unwrap();
+    };
+    for (text, fits) in [
+        (
+            "dir = \"site\"\ntarget.secret_file = \"alias/secret\"",
+            false,
+        ),
+        (
+            "dir = \"alias\"\ntarget.secret_file = \"site/secret\"",
+            false,
+        ),
+        (
+            "dir = \"site\"\nlocal.volume = \"alias/not/there/yet\"",
+            false,
+        ),
+        ("dir = \"alias/inner\"\nlocal.volume = \"site\"", false),
+        (
+            "dir = \"site\"\ntarget.secret_file = \"alias/.secret\"",
+            true,
+        ),
+        ("dir = \"site\"\nlocal.volume = \"beside/volume\"", true),
+    ] {
+        let desk = Desk::new().file(text);
+        fs::create_dir_all(desk.path("site/inner")).unwrap();
+        fs::create_dir_all(desk.path("apart")).unwrap();
+        link(&desk, "site", "alias");
+        link(&desk, "apart", "beside");
+        assert_eq!(desk.load().is_ok(), fits, "{text}");
+    }
+}
+
 #[test]
 fn a_server_is_meant_where_its_url_is_given() {
     let with_secret = || Desk::new().variable("ONSAVE_SYNC_SECRET", "hunter2");

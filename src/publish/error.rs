@@ -17,6 +17,7 @@ use onsave_protocol::{
 use super::{
     http::{Answer, HttpError},
     retry::RetryClass,
+    session::LOCAL_TARGET,
     sign::NoRandomness,
     site_bytes::ReadError,
 };
@@ -97,6 +98,9 @@ pub enum PublishError {
         /// The server's words.
         message: String,
     },
+    /// A rollback has nothing to go back to.
+    #[error("there is no earlier deploy to go back to")]
+    NoEarlierDeploy,
     /// The deploy that the changeset was made against is not current any more.
     #[error("the server's deploy changed meanwhile")]
     BaseNotCurrent {
@@ -226,6 +230,7 @@ impl PublishError {
                 ..
             } => RetryClass::Backoff,
             Self::Refused { .. }
+            | Self::NoEarlierDeploy
             | Self::NeedsSecondGeneration { .. }
             | Self::Encode(_)
             | Self::Compress { .. }
@@ -269,6 +274,7 @@ impl PublishError {
             | Self::WrongSecret { .. }
             | Self::VolumeFull { .. }
             | Self::Refused { .. }
+            | Self::NoEarlierDeploy
             | Self::BaseNotCurrent { .. }
             | Self::MissingBlobs(_)
             | Self::Contended { .. }
@@ -285,6 +291,7 @@ impl PublishError {
     pub fn hint(&self) -> String {
         match self {
             Self::NoAnswer { url, source } => no_answer_hint(url, source),
+            Self::NotOnsave { url, .. } if url == LOCAL_TARGET => LOCAL_HINT.into(),
             Self::NotOnsave { url, .. } => {
                 format!(
                     "check that {url} is the server's address; `curl {url}/_icd/health` answers {{\"ok\":true,…}} there"
@@ -296,7 +303,14 @@ impl PublishError {
             Self::WrongSecret { secret_origin, .. } => {
                 format!("{secret_origin} must hold the same text as SYNC_SECRET of the server")
             }
-            Self::Busy { .. } => "wait a moment and publish again".into(),
+            Self::Busy { retry_after, .. } => match retry_after.as_ref().map(Duration::as_secs) {
+                Some(1) => "wait a second and try again".into(),
+                Some(seconds @ 2..) => format!("wait {seconds} seconds and try again"),
+                Some(0) | None => "wait a moment and try again".into(),
+            },
+            Self::NoEarlierDeploy => {
+                "`onsave deploys` lists what the target keeps; `*` marks the current one".into()
+            }
             Self::ServerFailed { .. } => "the server's log says what failed".into(),
             Self::VolumeFull { .. } => {
                 "free space on the server's volume or enlarge it; the site stays as it was".into()
@@ -324,8 +338,12 @@ impl PublishError {
     }
 }
 
+/// The server of the local target is this process or a `watch`: nobody can be sent to its port.
+const LOCAL_HINT: &str = "run the command again; the `onsave watch` that served it may have ended";
+
 fn no_answer_hint(url: &str, source: &HttpError) -> String {
     match source {
+        HttpError::Connect(_) if url == LOCAL_TARGET => LOCAL_HINT.into(),
         HttpError::Connect(_) => format!("check that the server runs: curl {url}/_icd/health"),
         HttpError::Tls(_) => format!(
             "check the certificate of {url}, and that the address really speaks TLS (https, not http)"
@@ -368,6 +386,7 @@ pub(crate) fn refusal(answer: &Answer, asked: Asked<'_>) -> PublishError {
         .and_then(|seconds| seconds.parse().ok())
         .map(Duration::from_secs);
     match (status, body.code) {
+        (_, Some(ErrorCode::NoEarlierDeploy)) => PublishError::NoEarlierDeploy,
         (401, _) => unauthorised(answer, body.code, &message, asked),
         (_, Some(ErrorCode::DigestMismatch)) => PublishError::ChangedSinceScan { path: None },
         (409 | 412, _) => PublishError::BaseNotCurrent {
@@ -509,11 +528,40 @@ mod tests {
     }
 
     #[test]
+    fn a_rollback_without_an_earlier_deploy_points_to_the_list() {
+        let body = r#"{"error":"x","code":"no_earlier_deploy"}"#;
+        let error = refused(400, &[], body);
+        assert_eq!(
+            error.to_string(),
+            "there is no earlier deploy to go back to"
+        );
+        assert!(error.hint().contains("`onsave deploys`"));
+        let came_to = (error.retry(), error.kind());
+        assert_eq!(came_to, (RetryClass::Never, FailureKind::Refused));
+    }
+
+    /// Its port means nothing to anybody, and is gone with the command.
+    #[test]
+    fn nobody_is_sent_to_the_port_of_the_local_target() {
+        let error = PublishError::NotOnsave {
+            url: LOCAL_TARGET.into(),
+            status: 404,
+        };
+        assert!(error.to_string().starts_with("the local target answers"));
+        assert!(!error.hint().contains("curl"), "{}", error.hint());
+    }
+
+    #[test]
     fn a_busy_server_says_how_long() {
         let error = refused(503, &[("retry-after", "7")], r#"{"error":"busy"}"#);
         assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
         assert!(error.is_passing());
         assert_eq!(error.to_string(), "https://example.org is busy: busy");
+        assert_eq!(error.hint(), "wait 7 seconds and try again");
+        let banned = refused(429, &[("retry-after", "61")], r#"{"error":"no"}"#);
+        assert_eq!(banned.hint(), "wait 61 seconds and try again");
+        let silent = refused(429, &[], r#"{"error":"no"}"#);
+        assert_eq!(silent.hint(), "wait a moment and try again");
     }
 
     #[test]

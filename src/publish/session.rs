@@ -31,6 +31,9 @@ pub(crate) const SHORT_ANSWER_BYTES: u64 = 1024 * 1024;
 /// files with long paths.
 pub(crate) const LISTING_BYTES: u64 = 512 * 1024 * 1024;
 
+/// What messages call the local target: its port is another one each time and tells nobody anything.
+pub(crate) const LOCAL_TARGET: &str = "the local target";
+
 /// A server and the secret that it shares.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
@@ -40,6 +43,8 @@ pub struct Endpoint {
     pub secret: onsave_protocol::Secret,
     /// Where the secret was read, for errors: a variable's name or a file.
     pub secret_origin: String,
+    /// What messages call the server: its address, or [`LOCAL_TARGET`].
+    pub name: String,
 }
 
 /// Whether a call may be sent again when its answer was lost.
@@ -98,6 +103,7 @@ impl<'a> Call<'a> {
 pub(crate) struct Session {
     http: Http,
     signer: Signer,
+    /// What messages call the server.
     url: String,
     secret_origin: String,
 }
@@ -111,8 +117,9 @@ impl Session {
 
     /// Returns a session whose requests `signer` signs.
     pub(crate) fn with_signer(endpoint: Endpoint, signer: Signer) -> Result<Self, PublishError> {
-        let url = endpoint.url.trim_end_matches('/').to_owned();
-        let http = Http::new(&url).map_err(|source| PublishError::NoAnswer {
+        let url = endpoint.name;
+        let http = Http::new(endpoint.url.trim_end_matches('/'));
+        let http = http.map_err(|source| PublishError::NoAnswer {
             url: url.clone(),
             source,
         })?;
@@ -124,7 +131,7 @@ impl Session {
         })
     }
 
-    /// Returns the target's address.
+    /// Returns what messages call the server: its address, or [`LOCAL_TARGET`].
     pub(crate) fn url(&self) -> &str {
         &self.url
     }

@@ -13,6 +13,8 @@ use std::{
 
 use onsave_protocol::{FileEntry, Sha256Digest, digest::Hasher};
 
+use crate::shown::ShownPath;
+
 use super::{
     secrets::{Suspicion, is_private_key},
     stat_index::Stamp,
@@ -38,13 +40,13 @@ pub(super) enum Hashed {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The file is not what the scan saw: scan again.
-    #[error("{path} changed since it was scanned")]
+    #[error("{} changed since it was scanned", ShownPath(path))]
     Changed {
         /// The local file.
         path: PathBuf,
     },
     /// The file cannot be read.
-    #[error("failed to read {path}")]
+    #[error("failed to read {}", ShownPath(path))]
     Io {
         /// The local file.
         path: PathBuf,

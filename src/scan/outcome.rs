@@ -5,12 +5,13 @@ use std::{collections::BTreeSet, io, ops::AddAssign, path::PathBuf};
 use onsave_protocol::SitePath;
 
 use super::warning::ScanWarning;
+use crate::shown::ShownPath;
 
 /// Why a scan failed; nothing of it was applied, and it can be tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
     /// The site folder cannot be looked at, or is a file.
-    #[error("failed to look at the site folder {path}")]
+    #[error("failed to look at the site folder {}", ShownPath(path))]
     Folder {
         /// The configured site folder.
         path: PathBuf,
@@ -18,7 +19,7 @@ pub enum ScanError {
         source: io::Error,
     },
     /// A file or folder cannot be looked at, for a reason that says nothing about the tree.
-    #[error("failed to look at {path}")]
+    #[error("failed to look at {}", ShownPath(path))]
     Look {
         /// The file or folder.
         path: PathBuf,
@@ -26,7 +27,7 @@ pub enum ScanError {
         source: io::Error,
     },
     /// The stat index cannot be kept; the next start hashes everything.
-    #[error("failed to keep the stat index {path}")]
+    #[error("failed to keep the stat index {}", ShownPath(path))]
     Keep {
         /// The index file.
         path: PathBuf,

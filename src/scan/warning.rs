@@ -4,19 +4,25 @@ use std::path::{Path, PathBuf};
 
 use onsave_protocol::{SitePath, site_path::SitePathError};
 
-use crate::site_names::{Collision, CollisionKind};
+use crate::{
+    shown::{ShownPath, ShownText},
+    site_names::{Collision, CollisionKind},
+};
 
 /// Something that is not published as a reader of the folder would expect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScanWarning {
     /// The permissions forbid reading it.
-    #[error("{} cannot be read and is not published", .0.display())]
+    #[error("{} cannot be read and is not published", ShownPath(.0))]
     Unreadable(PathBuf),
     /// Its name is not UTF-8.
-    #[error("the name of {} is not UTF-8: it is not published", .0.display())]
+    #[error("the name of {} is not UTF-8: it is not published", ShownPath(.0))]
     NotUtf8(PathBuf),
     /// Its name cannot be a site path.
-    #[error("{} is not published, because its name cannot be: {problem}", path.display())]
+    #[error(
+        "{} is not published, because its name cannot be: {problem}",
+        ShownPath(path)
+    )]
     Unpublishable {
         /// The file or folder.
         path: PathBuf,
@@ -24,13 +30,13 @@ pub enum ScanWarning {
         problem: SitePathError,
     },
     /// It looks like a secret.
-    #[error("{} looks like a secret and is not published", .0.display())]
+    #[error("{} looks like a secret and is not published", ShownPath(.0))]
     LooksSecret(PathBuf),
     /// It lies where the server has its own calls, so that no visitor could see it.
     #[error("{} is not published, because the server keeps /_icd/ for itself", .0.display())]
     Reserved(PathBuf),
     /// A symlink that is not followed.
-    #[error("the symlink {} is not followed: {problem}", path.display())]
+    #[error("the symlink {} is not followed: {problem}", ShownPath(path))]
     Link {
         /// The symlink.
         path: PathBuf,
@@ -38,10 +44,14 @@ pub enum ScanWarning {
         problem: LinkProblem,
     },
     /// A pipe, socket or device.
-    #[error("{} is neither a file nor a folder and is not published", .0.display())]
+    #[error("{} is neither a file nor a folder and is not published", ShownPath(.0))]
     Special(PathBuf),
     /// A line of a rule file is not understood.
-    #[error("line {line} of {} is not understood and does not apply: {problem}", path.display())]
+    #[error(
+        "line {line} of {} is not understood and does not apply: {}",
+        ShownPath(path),
+        ShownText(problem)
+    )]
     BadPattern {
         /// The rule file.
         path: PathBuf,
@@ -159,5 +169,35 @@ mod tests {
             "the symlink a/l is not followed: its target is outside the site folder"
         );
         assert_eq!(warning.path(), Path::new("a/l"));
+    }
+
+    /// A name is whatever the file system takes, and a rule file holds whatever somebody typed.
+    #[test]
+    fn no_name_forges_a_line_or_moves_the_cursor() {
+        let path = || PathBuf::from("a\n\u{1b}[2Jb");
+        let warnings = [
+            ScanWarning::Unreadable(path()),
+            ScanWarning::NotUtf8(path()),
+            ScanWarning::Unpublishable {
+                path: path(),
+                problem: SitePath::parse("a\nb").unwrap_err(),
+            },
+            ScanWarning::LooksSecret(path()),
+            ScanWarning::Link {
+                path: path(),
+                problem: LinkProblem::Loop,
+            },
+            ScanWarning::Special(path()),
+            ScanWarning::BadPattern {
+                path: path(),
+                line: 1,
+                problem: "{\u{1b}[2J: unclosed".into(),
+            },
+        ];
+        for warning in warnings {
+            let text = warning.to_string();
+            assert!(!text.contains(char::is_control), "{text:?}");
+            assert!(text.contains("a\\n\\u{1b}[2Jb"), "{text}");
+        }
     }
 }

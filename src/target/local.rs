@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     config::LocalTarget,
-    publish::Endpoint,
+    publish::{Endpoint, LOCAL_TARGET},
     state_folder::{DATA_FOLDER, SiteState, create_volume_folder},
 };
 
@@ -163,6 +163,7 @@ impl LocalSiteServer<'_> {
         Endpoint {
             url,
             secret,
+            name: LOCAL_TARGET.to_owned(),
             secret_origin: self.state.secret_file().display().to_string(),
         }
     }

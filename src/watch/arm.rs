@@ -14,6 +14,7 @@ use notify::{Config, ErrorKind, EventHandler, RecommendedWatcher, RecursiveMode,
 use crate::{
     config::PollMode,
     ignore_rules::SharedRules,
+    shown::ShownPath,
     site_folder::{FoundFolder, SiteFolder, is_gone},
 };
 
@@ -79,7 +80,7 @@ impl Arming {
     /// scan says why.
     pub(super) fn look(&self) -> Option<FoundFolder> {
         self.folder.look().unwrap_or_else(|error| {
-            tracing::debug!(folder = %self.folder.path().display(), %error, "the site folder cannot be looked at");
+            tracing::debug!(folder = %ShownPath(self.folder.path()), %error, "the site folder cannot be looked at");
             None
         })
     }
@@ -133,7 +134,7 @@ impl Arming {
                 Err(error) if matches!(error.kind, ErrorKind::MaxFilesWatch) => return Err(error),
                 // The tick finds what this watch would have shown, a little later.
                 Err(error) => {
-                    tracing::debug!(folder = %holder.display(), %error, "the folder that holds the site folder is not watched");
+                    tracing::debug!(folder = %ShownPath(&holder), %error, "the folder that holds the site folder is not watched");
                 }
                 Ok(()) => {}
             }

@@ -39,6 +39,7 @@ pub(crate) fn endpoint(url: &str) -> Endpoint {
     Endpoint {
         url: url.to_owned(),
         secret: secret(),
+        name: url.trim_end_matches('/').to_owned(),
         secret_origin: "variable ONSAVE_SYNC_SECRET".into(),
     }
 }
