@@ -6,6 +6,7 @@
 //! environment here; that layer belongs to [`crate::config`].
 
 mod note;
+mod unused;
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -153,7 +154,8 @@ pub enum Command {
     Rollback(RollbackArgs),
     /// Write a commented onsave.toml into the working folder.
     ///
-    /// The name of the app is the folder's. An existing file is never overwritten.
+    /// With --config, that file is written; with --dir, it names that site folder. The name of the
+    /// app is that of the file's folder. An existing file is never overwritten.
     Init,
     /// Check the configuration; show every value and where it comes from.
     Check(CheckArgs),
