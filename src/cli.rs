@@ -5,12 +5,16 @@
 //! have no option: a command line is visible to every process of the machine. No option reads the
 //! environment here; that layer belongs to [`crate::config`].
 
+mod note;
+mod unused;
+
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use onsave_protocol::DeployId;
 
+use self::note::NoteParser;
 use crate::{
     config::{FlagLayer, keys},
     exit_code,
@@ -150,7 +154,8 @@ pub enum Command {
     Rollback(RollbackArgs),
     /// Write a commented onsave.toml into the working folder.
     ///
-    /// The name of the app is the folder's. An existing file is never overwritten.
+    /// With --config, that file is written; with --dir, it names that site folder. The name of the
+    /// app is that of the file's folder. An existing file is never overwritten.
     Init,
     /// Check the configuration; show every value and where it comes from.
     Check(CheckArgs),
@@ -198,7 +203,7 @@ pub struct PublishArgs {
     #[arg(long, help_heading = PUBLISH_HEADING)]
     pub allow_removals: bool,
     /// A note that the list of deploys shows.
-    #[arg(short, long, value_name = "TEXT", value_parser = parse_note, help_heading = PUBLISH_HEADING)]
+    #[arg(short, long, value_name = "TEXT", value_parser = NoteParser, help_heading = PUBLISH_HEADING)]
     pub message: Option<String>,
     /// Make a skipped file an error.
     ///
@@ -362,18 +367,6 @@ fn choice_name(choice: &impl ValueEnum) -> OsString {
         .expect("no choice is hidden from the command line")
 }
 
-/// Refuses what the list of deploys could not show on one line, or the server would not take.
-fn parse_note(text: &str) -> Result<String, String> {
-    let most = onsave_protocol::limits::MAX_NOTE_BYTES;
-    if text.len() > most {
-        return Err(format!("{} bytes long; {most} are allowed", text.len()));
-    }
-    if text.chars().any(char::is_control) {
-        return Err("control characters and line breaks are not allowed".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
 fn after_long_help() -> String {
     format!("{EXAMPLES}{}", exit_code::help_section())
 }
@@ -481,16 +474,6 @@ mod tests {
                 "{line}"
             );
         }
-    }
-
-    #[test]
-    fn a_message_is_one_line_of_bounded_length() {
-        let message = |text: &str| Cli::try_parse_from(["onsave", "publish", "-m", text]).is_ok();
-        assert!(message("new prices, again"));
-        assert!(message(&"x".repeat(1_024)));
-        assert!(!message(&"x".repeat(1_025)));
-        assert!(!message("two\nlines"));
-        assert!(!message("\u{1b}[31m"));
     }
 
     #[test]

@@ -190,7 +190,7 @@ pub async fn run(
         .command
         .unwrap_or_else(|| Command::Watch(WatchArgs::default()));
     match command {
-        Command::Init => init::run(&surroundings.working_folder, out),
+        Command::Init => init::run(&cli.options, surroundings, out),
         Command::Check(args) => check::run(&args, surroundings, &flags, out),
         Command::Completions(args) => completions::run(&args, out),
         Command::Man(args) => man::run(&args, &surroundings.working_folder, out),

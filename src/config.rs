@@ -41,7 +41,7 @@ use onsave_protocol::Secret;
 pub use self::{
     app_name::app_name_of,
     fault::{ConfigError, Fault},
-    file::FILE_NAME,
+    file::{FILE_NAME, quoted},
     layers::FlagLayer,
     load::{Loaded, load},
     raw::{Setting, SettingValue},

@@ -9,6 +9,9 @@ use onsave::{cli::Cli, commands, error_report, surroundings::Surroundings};
 fn main() -> process::ExitCode {
     // Ends the process itself when the command line is not understood, or asks for help.
     let cli = Cli::parse();
+    if let Err(error) = cli.refuse_unused() {
+        error.exit();
+    }
     match run(cli) {
         Ok(code) => code,
         Err(error) => {

@@ -283,3 +283,21 @@ fn json_is_one_object_also_of_a_failure() {
     let faults = failure(&["deploys", "--json"], 3);
     assert!(faults["error"].as_str().unwrap().contains("quite_ms"));
 }
+
+#[test]
+fn init_writes_what_its_options_name() {
+    let home = Home::new();
+    let output = home.run(&["init", "--dir", "public", "--config", "x.toml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let checked = home.run(&["check", "--config", "x.toml"]);
+    let told = stdout(&checked);
+    let dir = told.lines().find(|line| line.starts_with("dir ")).unwrap();
+    assert!(dir.contains("/my site/public  "), "{dir}");
+    let again = home.run(&["init", "--config", "x.toml"]);
+    assert_eq!(again.status.code(), Some(1), "{}", stderr(&again));
+
+    let unused = home.run(&["init", "--target", "https://example.org"]);
+    assert_eq!(unused.status.code(), Some(2), "{}", stderr(&unused));
+    assert!(stderr(&unused).contains("`onsave init` has no use for --target"));
+    assert!(!home.site().join("onsave.toml").exists());
+}

@@ -54,6 +54,22 @@ pub(super) fn read(path: &Path) -> Result<String, String> {
     }
 }
 
+/// Returns `text` as a string of TOML.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            _ if character.is_control() => {
+                quoted.push_str(&format!("\\u{:04X}", u32::from(character)));
+            }
+            _ => quoted.push(character),
+        }
+    }
+    quoted + "\""
+}
+
 /// Returns the layer that `text` holds; what is wrong with it is added to `faults`.
 pub(super) fn layer(path: &Path, text: &str, faults: &mut Vec<Fault>) -> Layer {
     let (table, errors) = DeTable::parse_recoverable(text);
