@@ -4,18 +4,17 @@
 //! not given. All faults are found before any is reported. The environment is handed in, so that
 //! tests need none. Parsing never acts.
 
+mod settings;
+
 use std::{
     ffi::OsString,
     fmt,
     net::IpAddr,
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    str::FromStr,
-    time::Duration,
 };
 
 use clap::Parser;
-use onsave_protocol::Secret;
 
 use crate::{
     config::{Limits, PeerSource, Secrets, ServerConfig, Timeouts},
@@ -23,6 +22,8 @@ use crate::{
     store::StoreOptions,
     telemetry::{self, LogFormat},
 };
+
+use self::settings::Source;
 
 /// What the process ends with; part of the command's contract.
 pub mod exit_code {
@@ -35,10 +36,6 @@ pub mod exit_code {
     /// `--verify` found damage.
     pub const DAMAGED: u8 = 3;
 }
-
-/// Longest time that can be set, in seconds: a year is longer than anybody means, and far from what
-/// a clock cannot add.
-const MOST_SECONDS: u64 = 365 * 24 * 60 * 60;
 
 /// Most that can be counted at once: what a semaphore takes.
 const MOST_AT_ONCE: usize = tokio::sync::Semaphore::MAX_PERMITS;
@@ -364,146 +361,6 @@ impl Arguments {
                 defaults.drain,
             ),
             ..defaults
-        }
-    }
-}
-
-/// Reads settings, and gathers what is wrong with them.
-struct Source<'e> {
-    variable: &'e dyn Fn(&str) -> Option<OsString>,
-    faults: Vec<String>,
-}
-
-impl Source<'_> {
-    /// Returns a variable that is set to some text.
-    fn text(&mut self, name: &str) -> Option<String> {
-        let value = (self.variable)(name).filter(|value| !value.is_empty())?;
-        let text = value.into_string();
-        if text.is_err() {
-            self.faults.push(format!("{name} is not UTF-8"));
-        }
-        text.ok()
-    }
-
-    /// Returns what the flag or the variable says, if any does.
-    fn given<T: Setting>(&mut self, flag: Option<&str>, name: &str, variable: &str) -> Option<T> {
-        let (value, from) = match flag.filter(|value| !value.is_empty()) {
-            Some(value) => (value.to_owned(), format!("--{name}")),
-            None => (self.text(variable)?, variable.to_owned()),
-        };
-        let parsed = T::read(&value);
-        if parsed.is_none() {
-            let expected = T::EXPECTED;
-            self.faults
-                .push(format!("{from} is {value:?}, and has to be {expected}"));
-        }
-        parsed
-    }
-
-    fn value<T: Setting>(
-        &mut self,
-        flag: Option<&str>,
-        name: &str,
-        variable: &str,
-        default: T,
-    ) -> T {
-        self.given(flag, name, variable).unwrap_or(default)
-    }
-
-    /// Returns a limit, which is at least one: a server that takes nothing is a mistake.
-    fn count<T: Setting + Default + PartialEq>(
-        &mut self,
-        flag: Option<&str>,
-        variable: &str,
-        default: T,
-    ) -> T {
-        let name = variable.to_ascii_lowercase().replace('_', "-");
-        let value = self.value(flag, &name, variable, default);
-        if value == T::default() {
-            self.faults.push(format!("{variable} has to be at least 1"));
-        }
-        value
-    }
-
-    fn seconds(&mut self, flag: Option<&str>, variable: &str, default: Duration) -> Duration {
-        let seconds = self.count(flag, variable, default.as_secs());
-        if seconds > MOST_SECONDS {
-            self.faults
-                .push(format!("{variable} can be at most {MOST_SECONDS}"));
-        }
-        Duration::from_secs(seconds)
-    }
-
-    /// Returns a secret from a variable or from the file that another one names.
-    fn secret(&mut self, variable: &str, file_variable: &str) -> Option<Secret> {
-        let (direct, file) = (self.text(variable), self.text(file_variable));
-        let text = match (direct, file) {
-            (Some(_), Some(_)) => {
-                self.faults
-                    .push(format!("{variable} and {file_variable} exclude each other"));
-                return None;
-            }
-            (Some(text), None) => text,
-            (None, Some(file)) => match std::fs::read_to_string(&file) {
-                Ok(text) => text,
-                Err(error) => {
-                    self.faults
-                        .push(format!("{file_variable}: {file} cannot be read: {error}"));
-                    return None;
-                }
-            },
-            (None, None) => return None,
-        };
-        match Secret::from_text(&text) {
-            Ok(secret) => Some(secret),
-            Err(error) => {
-                self.faults.push(format!("{variable}: {error}"));
-                None
-            }
-        }
-    }
-}
-
-/// A value that is written as text.
-trait Setting: Sized {
-    /// What the text has to be, for a fault.
-    const EXPECTED: &'static str;
-
-    /// Returns the value that `text` writes.
-    fn read(text: &str) -> Option<Self>;
-}
-
-macro_rules! setting_from_str {
-    ($($kind:ty: $expected:literal),+ $(,)?) => {
-        $(impl Setting for $kind {
-            const EXPECTED: &'static str = $expected;
-
-            fn read(text: &str) -> Option<Self> {
-                Self::from_str(text).ok()
-            }
-        })+
-    };
-}
-
-setting_from_str! {
-    u16: "a port from 0 to 65535",
-    u32: "a whole number",
-    u64: "a whole number",
-    usize: "a whole number",
-    bool: "true or false",
-    NonZeroUsize: "a whole number of at least 1",
-    IpAddr: "an IP address",
-    PathBuf: "a folder",
-}
-
-impl Setting for LogFormat {
-    const EXPECTED: &'static str = "pretty or json";
-
-    fn read(text: &str) -> Option<Self> {
-        match text {
-            "pretty" => Some(Self::Pretty),
-            "json" => Some(Self::Json),
-            _ => None,
         }
     }
 }

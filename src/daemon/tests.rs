@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    time::interval,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -144,9 +145,10 @@ impl Desk {
 
     /// Looks for long enough that the daemon would have published if it did.
     async fn stays(&self, what: &str, current: Option<&str>) {
+        let mut looks = interval(Duration::from_millis(30));
         for _ in 0..20 {
+            looks.tick().await;
             assert_eq!(self.current().await.as_deref(), current, "{what}");
-            tokio::time::sleep(Duration::from_millis(30)).await;
         }
     }
 
@@ -171,9 +173,10 @@ impl Desk {
 }
 
 async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let mut looks = interval(Duration::from_millis(10));
     let look = async {
         while !holds().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            looks.tick().await;
         }
     };
     timeout(PATIENCE, look).await.expect(what);
