@@ -11,6 +11,7 @@ mod deploys;
 mod failure;
 mod init;
 mod man;
+mod man_page;
 mod publish;
 mod rollback;
 mod watch;

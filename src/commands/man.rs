@@ -9,7 +9,7 @@ use std::{
 use clap::CommandFactory as _;
 use clap_mangen::Man;
 
-use super::CommandError;
+use super::{CommandError, man_page};
 use crate::cli::{Cli, ManArgs};
 
 /// The pages could not be written.
@@ -33,15 +33,31 @@ pub(super) fn run(
 ) -> Result<(), CommandError> {
     match &args.out {
         None => {
-            Man::new(Cli::command()).render(out)?;
+            let mut command = Cli::command();
+            command.build();
+            man_page::render(&command, out)?;
             out.flush()?;
         }
         Some(folder) => {
             let folder = working_folder.join(folder);
             fs::create_dir_all(&folder)
-                .and_then(|()| clap_mangen::generate_to(Cli::command(), &folder))
+                .and_then(|()| write_pages(&folder))
                 .map_err(|source| ManError { folder, source })?;
         }
+    }
+    Ok(())
+}
+
+/// Writes the page of every command; one that is there is replaced.
+fn write_pages(folder: &Path) -> io::Result<()> {
+    // A page about the help of the help helps nobody.
+    let mut main = Cli::command().disable_help_subcommand(true);
+    main.build();
+    for command in std::iter::once(&main).chain(main.get_subcommands()) {
+        let mut page = Vec::new();
+        man_page::render(command, &mut page)?;
+        let name = Man::new(command.clone()).get_filename();
+        fs::write(folder.join(name), page)?;
     }
     Ok(())
 }
@@ -61,11 +77,14 @@ mod tests {
         for part in [
             "onsave\\-watch",
             "onsave\\-rollback",
-            "Exit codes:",
+            ".SH \"EXAMPLES\"\n.nf\n",
+            ".SH \"ENVIRONMENT\"\n.nf\n",
+            ".SH \"EXIT STATUS\"\n.nf\n",
             "ONSAVE_SYNC_SECRET",
         ] {
             assert!(page.contains(part), "{part}");
         }
+        assert!(!page.contains("EXTRA"), "{page}");
     }
 
     #[test]

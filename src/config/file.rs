@@ -62,7 +62,8 @@ pub fn quoted(text: &str) -> String {
         match character {
             '"' | '\\' => quoted.extend(['\\', character]),
             _ if character.is_control() => {
-                quoted.push_str(&format!("\\u{:04X}", u32::from(character)));
+                let code = u32::from(character);
+                quoted.extend(format!("\\u{code:04X}").chars());
             }
             _ => quoted.push(character),
         }
