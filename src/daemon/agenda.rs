@@ -69,10 +69,12 @@ pub(super) struct Order {
 /// What shows that a burst is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// Events settled, or waiting is over.
+    /// Events settled.
     Settled,
     /// No events come: a second scan has to find nothing more.
     SecondScan,
+    /// Nothing, and the longest wait is over: what is there is published.
+    Waited,
 }
 
 /// What it takes for what is owed to be published.
@@ -198,7 +200,7 @@ impl Agenda {
             .unproven
             .is_some_and(|since| now.saturating_duration_since(since) >= self.max_wait);
         Some(Order {
-            proof: if waited_enough { Proof::Settled } else { proof },
+            proof: if waited_enough { Proof::Waited } else { proof },
             dirty: mem::replace(&mut self.dirty, Dirty::nothing()),
             owed: mem::replace(&mut self.owed, Owed::nothing()),
             // What a look finds is worth a try before its time; that it was looked is not.
@@ -505,7 +507,7 @@ mod tests {
         let late = now + MAX_WAIT;
         agenda.settled(batch("c", late, late));
         let order = agenda.take(late, Proof::SecondScan).unwrap();
-        assert_eq!(order.proof, Proof::Settled, "a burst without end is cut");
+        assert_eq!(order.proof, Proof::Waited, "a burst without end is cut");
     }
 
     #[test]

@@ -51,7 +51,8 @@ pub(super) enum Outcome {
     ScanFailed(Owed, Dirty, ScanError),
     /// Nothing is to be published, or not before the next save.
     Quiet(Owed),
-    /// Without events, only a second scan shows that a burst is over.
+    /// Only another scan shows that a burst is over: without events, or at a start that meets a file
+    /// while it is written.
     Unproven(Owed),
     /// The server had the local tree already.
     InStep,
@@ -124,6 +125,9 @@ pub(super) async fn run(
         }
     };
     let is_save = !found.touched.is_empty();
+    // A start may know no earlier bytes of a file that is being written: publishing without it would
+    // take it off the site.
+    let is_partial = matches!(hands.start, Start::Undecided(_)) && !found.unstable.is_empty();
     owed.add(found.touched.clone());
     let timings = Timings {
         settle: order.settle,
@@ -131,7 +135,7 @@ pub(super) async fn run(
     };
     let outcome = if owed.is_nothing() || (order.trigger == Trigger::Save && !is_save) {
         Outcome::Quiet(owed)
-    } else if order.proof == Proof::SecondScan && is_save {
+    } else if is_unproven(order.proof, is_save, is_partial) {
         Outcome::Unproven(owed)
     } else if config.publish.strict && !hands.scanner.warnings().is_empty() {
         Outcome::Strict(owed)
@@ -139,6 +143,15 @@ pub(super) async fn run(
         publish(&mut hands, owed, &config.publish, timings).await
     };
     Ok(finished(hands, outcome, Some(found)))
+}
+
+/// Returns whether the folder may be in the middle of something.
+const fn is_unproven(proof: Proof, is_save: bool, is_partial: bool) -> bool {
+    match proof {
+        Proof::Settled => is_partial,
+        Proof::SecondScan => is_partial || is_save,
+        Proof::Waited => false,
+    }
 }
 
 const fn finished(hands: Hands, outcome: Outcome, found: Option<ScanOutcome>) -> (Hands, Finished) {

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -365,6 +366,38 @@ async fn a_file_that_never_holds_still_delays_no_other_and_is_live_in_the_end() 
         });
         desk.save("index.html", "second");
         desk.shows("/", "second").await;
+        stop.cancel();
+        let text = writing.await.unwrap();
+        desk.shows("/log.txt", &text).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_start_takes_no_file_off_the_site_that_is_being_written() {
+    // So large that something is always written while it is read.
+    let begun = "a line of a log that goes on and on\n".repeat(200_000);
+    let mut desk = Desk::new(&[("index.html", "first"), ("log.txt", &begun)]).await;
+    desk.publish_by_hand().await;
+    desk.config.watch.max_wait = PATIENCE;
+    let (desk, path) = (&desk, desk.path("log.txt"));
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    // Also when the story fails: the writer would go on without end.
+    let _stops = stop.clone().drop_guard();
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut log = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        while !stopped.is_cancelled() {
+            log.write_all(b"another line\n").unwrap();
+        }
+        fs::read_to_string(path).unwrap()
+    });
+    desk.watched(async {
+        let mut looks = interval(Duration::from_millis(10));
+        for _ in 0..30 {
+            looks.tick().await;
+            assert_eq!(desk.server.get("/log.txt").await.0, 200);
+        }
         stop.cancel();
         let text = writing.await.unwrap();
         desk.shows("/log.txt", &text).await;

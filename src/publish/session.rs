@@ -43,7 +43,7 @@ pub struct Endpoint {
     pub secret: onsave_protocol::Secret,
     /// Where the secret was read, for errors: a variable's name or a file.
     pub secret_origin: String,
-    /// What messages call the server: its address, or [`LOCAL_TARGET`].
+    /// What messages call the server: its address, or "the local target".
     pub name: String,
 }
 
@@ -131,7 +131,7 @@ impl Session {
         })
     }
 
-    /// Returns what messages call the server: its address, or [`LOCAL_TARGET`].
+    /// Returns what messages call the server: its address, or "the local target".
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
