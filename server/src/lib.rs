@@ -4,7 +4,7 @@
 //! connection → limits → route ─ /_icd/* → verify signature → call → deploy store → volume
 //!   accept      accept   router            auth              deploys    store
 //!                           └─ everything else → site snapshot → answer
-//!                                                static_files, current
+//!                                                static_files, snapshot
 //! ```
 //!
 //! | module | holds |
@@ -20,7 +20,7 @@
 //! | `static_files` | the site |
 //! | `reply` | outcome → status, code, words |
 //! | [`store`] | the only writer of the volume |
-//! | [`current`] | the snapshot being served |
+//! | [`snapshot`] | the files of one deploy |
 //! | [`telemetry`], [`shutdown`] | what a process sets up once |
 //!
 //! The client embeds this library for its `local` target: [`ServerConfig::new`], [`Store::open`],
@@ -30,13 +30,13 @@ mod accept;
 mod auth;
 pub mod cli;
 pub mod config;
-pub mod current;
 mod deploys;
 mod reply;
 mod request_body;
 mod router;
 mod service;
 pub mod shutdown;
+pub mod snapshot;
 mod static_files;
 pub mod store;
 pub mod telemetry;

@@ -53,7 +53,7 @@ use self::{
     staged::StagedDeploys,
     volume::Volume,
 };
-use crate::current::Snapshot;
+use crate::snapshot::Snapshot;
 
 mod background;
 mod clock;

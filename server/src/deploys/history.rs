@@ -22,8 +22,8 @@ use tokio::time::Instant;
 use super::{Answer, Endpoint, changesets::published, precondition, v1::committed_body};
 use crate::{
     auth::{Generation, Verified},
-    current::Snapshot,
     reply::{Refusal, endpoint_headers, json},
+    snapshot::Snapshot,
     static_files::{ReplyBody, conditional::none_match_holds},
 };
 

@@ -10,7 +10,7 @@ use onsave_protocol::{
 };
 use percent_encoding::percent_decode_str;
 
-use crate::current::Snapshot;
+use crate::snapshot::Snapshot;
 
 /// The file that a folder is served by.
 const INDEX: &str = "index.html";

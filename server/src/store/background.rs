@@ -19,7 +19,7 @@ use super::{
     signal::Next,
     tree,
 };
-use crate::current::Snapshot;
+use crate::snapshot::Snapshot;
 
 /// Shortest time between two sweeps of the objects: a sweep looks at all of them.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(10);

@@ -19,7 +19,7 @@ use super::{
     manifest_file::{self, Header},
     volume::remove_leftover,
 };
-use crate::current::{Changes, Snapshot};
+use crate::snapshot::{Changes, Snapshot};
 
 impl Inner {
     /// Makes a deploy and makes it current; its id is `reserved`, or a new one.

@@ -24,7 +24,7 @@ use super::{
     tree::{self, LinkStep, Rest, TreeEditor},
     volume::{Volume, deploy_ids_in, named_deploy},
 };
-use crate::current::Snapshot;
+use crate::snapshot::Snapshot;
 
 /// What is known of the trees.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use super::{
     manifest_file::{Header, ManifestFile},
     volume::{Volume, deploy_ids_in},
 };
-use crate::current::Snapshot;
+use crate::snapshot::Snapshot;
 
 /// Longest chain of changesets that a kept deploy may stand on before it gets a full listing.
 ///

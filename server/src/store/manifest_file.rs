@@ -17,7 +17,7 @@ use super::{
     sealed::{SealedReader, SealedWriter},
     volume::Volume,
 };
-use crate::current::{Changes, Snapshot};
+use crate::snapshot::{Changes, Snapshot};
 
 /// The only format so far.
 const FORMAT: u32 = 1;

@@ -14,7 +14,7 @@ use rustix::{
 };
 
 use super::{StoreError, volume::Volume};
-use crate::current::{Changes, Snapshot};
+use crate::snapshot::{Changes, Snapshot};
 
 /// Makes one hard link: the object's name below `objects/`, the folder and the name there.
 ///

@@ -1,9 +1,13 @@
-//! The immutable snapshot being served, swapped whole at commit.
+//! The files of one deploy, as an immutable snapshot.
 //!
 //! A [`Snapshot`] never changes: a commit makes the next one from it, and the two share everything
-//! that did not change. A request takes one snapshot and uses it from start to end, so it sees one
-//! whole deploy. Making the next snapshot, asking for a path and asking for a folder cost
+//! that did not change. Making the next snapshot, asking for a path and asking for a folder cost
 //! O(log files); nothing here reads the volume.
+//!
+//! Each file knows the second in which it last changed at its path, for `Last-Modified`. Whatever
+//! changes a path moves that second on, also when two changes come within one, and also when going
+//! back to an older deploy brings old bytes back: a visitor who asks by time alone is never told
+//! that nothing changed when something did.
 
 use std::ops::Bound;
 
@@ -14,8 +18,23 @@ use onsave_protocol::{Changeset, DeployId, FileEntry, SitePath, manifest::PathCo
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     deploy_id: Option<DeployId>,
-    files: OrdMap<SitePath, FileEntry>,
+    files: OrdMap<SitePath, Placed>,
     total_bytes: u64,
+}
+
+/// A file at its path, and since when.
+#[derive(Debug, Clone, Copy)]
+struct Placed {
+    entry: FileEntry,
+    /// Unix time in seconds; until 2106.
+    since: u32,
+}
+
+/// The same file is the same whenever it came: differences between deploys are of bytes.
+impl PartialEq for Placed {
+    fn eq(&self, other: &Self) -> bool {
+        self.entry == other.entry
+    }
 }
 
 /// What really changes between two deploys; unlike a [`Changeset`] it holds no change that leaves
@@ -47,7 +66,14 @@ impl Snapshot {
     /// Returns what stands at `path`.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&FileEntry> {
-        self.files.get(path)
+        self.files.get(path).map(|placed| &placed.entry)
+    }
+
+    /// Returns what stands at `path`, and the Unix time in seconds since when it does.
+    #[must_use]
+    pub fn get_dated(&self, path: &str) -> Option<(FileEntry, u64)> {
+        let placed = self.files.get(path)?;
+        Some((placed.entry, u64::from(placed.since)))
     }
 
     /// Returns whether any file lies below `folder`, at any depth.
@@ -76,7 +102,9 @@ impl Snapshot {
 
     /// Returns the files in the order of their paths.
     pub fn iter(&self) -> impl Iterator<Item = (&SitePath, &FileEntry)> {
-        self.files.iter()
+        self.files
+            .iter()
+            .map(|(path, placed)| (path, &placed.entry))
     }
 
     /// Returns this snapshot changed as `changeset` says, as deploy `id`.
@@ -91,6 +119,7 @@ impl Snapshot {
     ) -> Result<(Self, Changes), PathConflict> {
         let mut next = self.clone();
         next.deploy_id = Some(id);
+        let now = seconds(id.unix_ms());
         let mut changes = Changes::default();
         for path in &changeset.removes {
             // A path that is removed and put is put: the puts come second.
@@ -99,7 +128,7 @@ impl Snapshot {
             }
         }
         for (path, entry) in &changeset.puts {
-            match next.put(path.clone(), *entry) {
+            match next.put(path.clone(), *entry, now) {
                 None => changes.added.push((path.clone(), *entry)),
                 Some(before) if before != *entry => changes.changed.push((path.clone(), *entry)),
                 Some(_) => {}
@@ -121,7 +150,26 @@ impl Snapshot {
             next.remove(path.as_str());
         }
         for (path, entry) in changes.puts() {
-            next.put(path.clone(), *entry);
+            next.put(path.clone(), *entry, seconds(id.unix_ms()));
+        }
+        next
+    }
+
+    /// Returns `target` as it is when it is current after this snapshot, from `now_unix_ms` on.
+    ///
+    /// The files that differ changed now, although the deploy is an old one.
+    pub(crate) fn returned_to(&self, target: &Self, now_unix_ms: u64) -> Self {
+        let mut next = target.clone();
+        for (path, entry) in self.changes_to(target).puts() {
+            let before = self
+                .files
+                .get(path.as_str())
+                .map_or(0, |placed| placed.since);
+            let placed = Placed {
+                entry: *entry,
+                since: seconds(now_unix_ms).max(before.saturating_add(1)),
+            };
+            next.files.insert(path.clone(), placed);
         }
         next
     }
@@ -133,24 +181,31 @@ impl Snapshot {
         let mut changes = Changes::default();
         for item in self.files.diff(&other.files) {
             match item {
-                DiffItem::Add(path, entry) => changes.added.push((path.clone(), *entry)),
-                DiffItem::Update { new, .. } => changes.changed.push((new.0.clone(), *new.1)),
+                DiffItem::Add(path, placed) => changes.added.push((path.clone(), placed.entry)),
+                DiffItem::Update { new, .. } => changes.changed.push((new.0.clone(), new.1.entry)),
                 DiffItem::Remove(path, _) => changes.removed.push(path.clone()),
             }
         }
         changes
     }
 
-    fn put(&mut self, path: SitePath, entry: FileEntry) -> Option<FileEntry> {
-        let before = self.files.insert(path, entry);
+    fn put(&mut self, path: SitePath, entry: FileEntry, now: u32) -> Option<FileEntry> {
+        let before = self.files.get(path.as_str()).copied();
+        let since = match before {
+            Some(before) if before.entry == entry => return Some(entry),
+            // Two changes within a second would else have the same time.
+            Some(before) => now.max(before.since.saturating_add(1)),
+            None => now,
+        };
+        self.files.insert(path, Placed { entry, since });
         self.total_bytes += entry.size;
-        self.total_bytes -= before.map_or(0, |before| before.size);
-        before
+        self.total_bytes -= before.map_or(0, |before| before.entry.size);
+        before.map(|before| before.entry)
     }
 
     fn remove(&mut self, path: &str) -> bool {
         let before = self.files.remove(path);
-        self.total_bytes -= before.map_or(0, |before| before.size);
+        self.total_bytes -= before.map_or(0, |before| before.entry.size);
         before.is_some()
     }
 
@@ -181,6 +236,10 @@ impl Snapshot {
             .next()
             .map(|(path, _)| path)
     }
+}
+
+fn seconds(unix_ms: u64) -> u32 {
+    u32::try_from(unix_ms / 1_000).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -254,6 +313,36 @@ mod tests {
             let inside = snapshot.iter().any(|(path, _)| path.is_inside(folder.as_str()));
             prop_assert_eq!(snapshot.has_folder(folder.as_str()), inside);
         }
+    }
+
+    #[test]
+    fn a_file_knows_since_when_it_is_as_it_is() {
+        let path = SitePath::parse("a").unwrap();
+        let put = |content| Changeset {
+            puts: [(path.clone(), entry(content))].into(),
+            ..Changeset::default()
+        };
+        let at = |unix_ms| DeployId::after(None, unix_ms, 1);
+        let since = |snapshot: &Snapshot| snapshot.get_dated("a").unwrap().1;
+        let (first, _) = Snapshot::default().changed(at(10_500), &put(1)).unwrap();
+        assert_eq!(since(&first), 10);
+        let (same, _) = first.changed(at(20_000), &put(1)).unwrap();
+        assert_eq!(since(&same), 10, "nothing changed");
+        let (second, _) = same.changed(at(10_900), &put(2)).unwrap();
+        assert_eq!(since(&second), 11, "it changed within the second");
+        let (third, changes) = second.changed(at(30_000), &put(1)).unwrap();
+        assert_eq!(since(&third), 30, "old bytes, and new here");
+        assert_eq!(since(&second.replayed(at(30_000), &changes)), 30);
+
+        let back = third.returned_to(&second, 40_000);
+        assert_eq!((since(&back), back.deploy_id()), (40, second.deploy_id()));
+        assert_eq!(back.get("a"), second.get("a"));
+        assert_eq!(
+            since(&third.returned_to(&first, 40_000)),
+            10,
+            "the same bytes"
+        );
+        assert_eq!(since(&third.returned_to(&second, 30_100)), 31);
     }
 
     #[test]
