@@ -12,6 +12,7 @@
 //! | [`changeset`] | what turns one manifest into the next, and the diff that finds it |
 //! | [`secret`] | the shared secret, masked wherever it could be printed |
 //! | [`signature`] | request signatures of both protocol generations |
+//! | [`rules`] | a site's own rules, `_redirects` and `_headers` |
 //! | [`limits`] | the bounds that both sides hold each other to |
 //! | [`wire`] | what travels: JSON shapes, framing, error codes |
 //!
@@ -23,6 +24,7 @@ pub mod deploy_id;
 pub mod digest;
 pub mod limits;
 pub mod manifest;
+pub mod rules;
 pub mod secret;
 pub mod signature;
 pub mod site_path;
