@@ -4,7 +4,7 @@
 //! connection → limits → route ─ /_icd/* → verify signature → call → deploy store → volume
 //!   accept      accept   router            auth              deploys    store
 //!                           └─ everything else → site snapshot → answer
-//!                                                static_files, snapshot
+//!                                                static_files, current
 //! ```
 //!
 //! | module | holds |
@@ -21,6 +21,7 @@
 //! | `reply` | outcome → status, code, words |
 //! | [`store`] | the only writer of the volume |
 //! | [`snapshot`] | the files of one deploy |
+//! | [`current`] | what visitors are served |
 //! | [`telemetry`], [`shutdown`] | what a process sets up once |
 //!
 //! The client embeds this library for its `local` target: [`ServerConfig::new`], [`Store::open`],
@@ -30,6 +31,7 @@ mod accept;
 mod auth;
 pub mod cli;
 pub mod config;
+pub mod current;
 mod deploys;
 mod reply;
 mod request_body;

@@ -12,7 +12,7 @@
 //!
 //! Objects, manifests and the head are the truth; trees are made from them. A commit
 //! ([`Store::commit`]) costs what it changes and is durable when it returns; whatever costs the size of
-//! the site happens on one background thread. Serving reads [`Store::current`], which never waits.
+//! the site happens on one background thread. Serving reads [`Store::serving`], which never waits.
 //!
 //! Invariants: the head names a deploy whose manifests and objects are durable; an object's bytes
 //! were verified before it got its name; the symlink names a whole tree; ids increase.
@@ -20,7 +20,7 @@
 //! Locks, in the order in which they are taken: `staged`, `commits`, `history`, the objects' own.
 //! `commits` is held while the disk works, the others are not (but for one rename at a time).
 //!
-//! Every call may block on the disk, but for [`Store::current`] and [`Store::deploys`]: async callers
+//! Every call may block on the disk, but for [`Store::current`], [`Store::serving`] and [`Store::deploys`]: async callers
 //! keep them off the runtime's threads. The store knows nothing of HTTP, signatures or time-outs.
 
 use std::{
@@ -53,7 +53,7 @@ use self::{
     staged::StagedDeploys,
     volume::Volume,
 };
-use crate::snapshot::Snapshot;
+use crate::{current::Current, snapshot::Snapshot};
 
 mod background;
 mod clock;
@@ -65,6 +65,7 @@ mod history;
 mod manifest_file;
 mod objects;
 mod sealed;
+mod serving;
 mod signal;
 mod staged;
 mod tree;
@@ -170,7 +171,7 @@ struct Inner {
     options: StoreOptions,
     volume: Arc<Volume>,
     objects: Arc<Objects>,
-    current: ArcSwap<Snapshot>,
+    current: ArcSwap<Current>,
     history: Mutex<History>,
     /// One commit at a time: held for a whole commit.
     commits: Mutex<Forest>,
@@ -202,13 +203,12 @@ impl Store {
             );
         }
         let forest = Forest::open(Arc::clone(&volume), leftovers)?;
-        let current = history
-            .current()
-            .map_or_else(Arc::default, |deploy| Arc::clone(&deploy.snapshot));
         let signal = Arc::new(Signal::default());
+        let objects = Arc::new(Objects::new(Arc::clone(&volume), Arc::clone(&signal)));
+        let current = serving::at_start(&history, &volume, &objects)?;
         let inner = Arc::new(Inner {
-            objects: Arc::new(Objects::new(Arc::clone(&volume), Arc::clone(&signal))),
-            current: ArcSwap::new(current),
+            objects,
+            current: ArcSwap::from_pointee(current),
             history: Mutex::new(history),
             commits: Mutex::new(forest),
             staged: Mutex::default(),
@@ -227,10 +227,21 @@ impl Store {
         })
     }
 
-    /// Returns what is being served. Never waits.
+    /// Returns the files of the current deploy. Never waits.
     #[must_use]
     pub fn current(&self) -> Arc<Snapshot> {
+        Arc::clone(self.inner().current.load().snapshot())
+    }
+
+    /// Returns what is being served. Never waits.
+    #[must_use]
+    pub fn serving(&self) -> Arc<Current> {
         self.inner().current.load_full()
+    }
+
+    /// Returns the time that the store goes by, in milliseconds of Unix time.
+    pub(crate) fn unix_ms(&self) -> u64 {
+        self.inner().options.clock.unix_ms()
     }
 
     /// Opens the bytes of a file.

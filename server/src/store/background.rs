@@ -240,7 +240,8 @@ impl Inner {
         let Some(spare) = spare else {
             return Ok(());
         };
-        let rolled = workshop.roll(spare, &self.current.load_full(), &|changed| {
+        let current = Arc::clone(self.current.load().snapshot());
+        let rolled = workshop.roll(spare, &current, &|changed| {
             self.rest(changed);
         });
         let mut forest = lock(&self.commits);

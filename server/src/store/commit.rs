@@ -2,7 +2,7 @@
 //!
 //! The order is the store's promise, and stands in [`Inner::commit`] from top to bottom: everything is
 //! checked before anything is written; the objects and the manifest that names them are durable before
-//! the head that names it; the head is durable before the snapshot is swapped and the caller is
+//! the head that names it; the head is durable before what is served is swapped and the caller is
 //! answered. A crash at any instant leaves the old head or the new one. Nothing here
 //! costs more than what changed; what does, the background worker does later.
 
@@ -19,7 +19,10 @@ use super::{
     manifest_file::{self, Header},
     volume::remove_leftover,
 };
-use crate::snapshot::{Changes, Snapshot};
+use crate::{
+    current::Current,
+    snapshot::{Changes, Snapshot},
+};
 
 impl Inner {
     /// Makes a deploy and makes it current; its id is `reserved`, or a new one.
@@ -29,15 +32,17 @@ impl Inner {
         reserved: Option<DeployId>,
     ) -> Result<Committed, StoreError> {
         let mut forest = lock(&self.commits);
-        let base = self.current.load_full();
+        let serving = self.current.load_full();
+        let base = serving.snapshot();
         self.check_base(request.base, reserved)?;
         let id = match reserved {
             Some(id) => id,
             None => self.next_id()?,
         };
         let (next, changes) = base.changed(id, &request.changeset)?;
-        self.check_limits(&base, &next, &request.changeset)?;
+        self.check_limits(base, &next, &request.changeset)?;
         self.objects.claim_all(request.changeset.puts.values())?;
+        let rules = self.objects.rules(&next, serving.rules())?;
 
         let named = changes.puts().map(|(_, entry)| &entry.digest);
         self.objects.promote(named)?;
@@ -65,10 +70,12 @@ impl Inner {
         let mut history = lock(&self.history);
         history.add(Deploy { header, snapshot });
         history.take_head(head);
+        let earlier = history.earlier(self.options.clock.unix_ms());
         drop(history);
-        self.current.store(Arc::clone(&next));
+        let now = Current::new(Arc::clone(&next), rules, earlier);
+        self.current.store(Arc::new(now));
 
-        if let Err(error) = forest.grow_from_spare(&base, &next) {
+        if let Err(error) = forest.grow_from_spare(base, &next) {
             warn_of_tree(id, &error);
         }
         follow(&mut forest, id);
@@ -97,12 +104,20 @@ impl Inner {
         let head = history.head_with(id);
         drop(history);
         if previous != Some(id) {
+            let serving = self.current.load_full();
+            let rules = self.objects.rules(&next, serving.rules())?;
             if let Err(error) = head.write(&self.volume) {
                 self.restore_head();
                 return Err(error);
             }
-            lock(&self.history).take_head(head);
-            self.current.store(Arc::clone(&next));
+            let now = self.options.clock.unix_ms();
+            let mut history = lock(&self.history);
+            history.take_head(head);
+            let earlier = history.earlier(now);
+            drop(history);
+            let back = Arc::new(serving.snapshot().returned_to(&next, now));
+            self.current
+                .store(Arc::new(Current::new(back, rules, earlier)));
             follow(&mut forest, id);
         }
         drop(forest);
@@ -173,9 +188,9 @@ impl Inner {
     fn restore_head(&self) -> bool {
         let served = lock(&self.history).head().cloned();
         let on_volume = Head::read(&self.volume);
-        if on_volume
-            .is_ok_and(|head| head.map(|head| head.current) == self.current.load().deploy_id())
-        {
+        if on_volume.is_ok_and(|head| {
+            head.map(|head| head.current) == self.current.load().snapshot().deploy_id()
+        }) {
             return true;
         }
         match Head::restore(served.as_ref(), &self.volume) {

@@ -3,7 +3,7 @@
 //! Replacing it is the commit. Because it lists the kept deploys, a manifest that was written by a
 //! commit that never came to its end is told from one that belongs to a deploy.
 
-use std::{fs, io};
+use std::{fs, io, time::UNIX_EPOCH};
 
 use onsave_protocol::DeployId;
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,19 @@ impl Head {
             return Err(reader.corrupt("the current deploy is not among those that are kept"));
         }
         Ok(Some(head))
+    }
+
+    /// Returns when the head on the volume was written, in milliseconds of Unix time; 0 before the
+    /// first deploy.
+    pub(super) fn written_unix_ms(volume: &Volume) -> Result<u64, StoreError> {
+        let path = volume.head_path();
+        let modified = match fs::metadata(&path).and_then(|stat| stat.modified()) {
+            Ok(modified) => modified,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(StoreError::io("inspect", path)(error)),
+        };
+        let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Replaces the head, durably: this is the moment at which a deploy becomes current.

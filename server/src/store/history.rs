@@ -18,7 +18,7 @@ use super::{
     manifest_file::{Header, ManifestFile},
     volume::{Volume, deploy_ids_in},
 };
-use crate::snapshot::Snapshot;
+use crate::{current::Earlier, snapshot::Snapshot};
 
 /// Longest chain of changesets that a kept deploy may stand on before it gets a full listing.
 ///
@@ -153,6 +153,42 @@ impl History {
             let mut older = self.deploys.range(..current.header.id);
             older.next_back().map(|(id, _)| *id)
         })
+    }
+
+    /// Returns the kept deploys that are not current, newest first, each with the time until which
+    /// it was; `current_since` is when the current one became it (both in milliseconds of Unix
+    /// time).
+    pub(super) fn earlier(&self, current_since: u64) -> Vec<Earlier> {
+        let Some(current) = self.current_id() else {
+            return Vec::new();
+        };
+        let mut until: BTreeMap<DeployId, u64> = BTreeMap::new();
+        let mut leave = |id: DeployId, time: u64| {
+            let last = until.entry(id).or_default();
+            *last = time.max(*last);
+        };
+        // A deploy was current until the next was made; and, after going back to it, until a deploy
+        // was made from it; and those that are newer than current, until somebody went back.
+        let ids = self.deploys.keys();
+        for (id, next) in ids.zip(self.deploys.values().skip(1)) {
+            leave(*id, next.header.committed_unix_ms);
+        }
+        for deploy in self.deploys.values() {
+            if let Some(base) = deploy.header.base {
+                leave(base, deploy.header.committed_unix_ms);
+            }
+            if deploy.header.id > current {
+                leave(deploy.header.id, current_since);
+            }
+        }
+        let others = self.newest_first();
+        others
+            .filter(|deploy| deploy.header.id != current)
+            .map(|deploy| Earlier {
+                snapshot: Arc::clone(&deploy.snapshot),
+                until_unix_ms: until.get(&deploy.header.id).copied().unwrap_or_default(),
+            })
+            .collect()
     }
 
     /// Returns an id that is greater than every one before, also when the clock stepped back.

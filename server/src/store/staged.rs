@@ -32,7 +32,7 @@ impl Store {
         let mut staged = lock(&inner.staged);
         staged.make_room(now)?;
         let id = inner.next_id()?;
-        staged.open(id, inner.current.load().deploy_id(), now);
+        staged.open(id, inner.current.load().snapshot().deploy_id(), now);
         Ok(id)
     }
 
