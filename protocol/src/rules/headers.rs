@@ -136,9 +136,9 @@ impl Block {
         steps.extend(detached.map(|name| HeaderStep::Detach { name }));
         for field in &self.fields {
             let name = field.name.as_str();
-            let value = field.value.render(&captures);
+            let value = trimmed(field.value.render(&captures));
             // An empty capture may leave nothing to say.
-            if value.trim().is_empty() {
+            if value.is_empty() {
                 continue;
             }
             let is_first = given.insert(name);
@@ -148,6 +148,16 @@ impl Block {
                 Combination::Lines | Combination::Additional => HeaderStep::Append { name, value },
             });
         }
+    }
+}
+
+/// Returns a value without spaces around it, which are no part of it (RFC 9110, section 5.5).
+fn trimmed(value: Cow<'_, str>) -> Cow<'_, str> {
+    let length = value.trim().len();
+    match value {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+        Cow::Owned(text) if text.len() == length => Cow::Owned(text),
+        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
     }
 }
 
