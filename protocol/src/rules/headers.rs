@@ -201,7 +201,8 @@ impl Reader {
                 DiagnosticCode::HeaderWithoutPath,
                 format!(
                     "{} comes before any path; write a line with a path above it, such as `/*`",
-                    shown(line.text)
+                    // Its value is nobody's business.
+                    shown(line.text.split(':').next().unwrap_or_default())
                 ),
             )),
             OpenBlock::Open(_) => FieldLine::parse(line.text),
@@ -288,14 +289,11 @@ fn names_splat(value: &str) -> bool {
     })
 }
 
+/// Returns whether a line is an address with a host. A header's value may hold one, but has a colon before.
 fn has_scheme(text: &str) -> bool {
-    text.split("://")
-        .next()
-        .is_some_and(|scheme| scheme.len() < text.len() && !scheme.contains(is_space))
-        && !text
-            .split("://")
-            .next()
-            .is_some_and(|scheme| scheme.contains(':'))
+    text.split_once("://").is_some_and(|(scheme, _)| {
+        !scheme.is_empty() && !scheme.contains(|letter| is_space(letter) || letter == ':')
+    })
 }
 
 fn parse_path(text: &str) -> Result<Pattern, Fault> {
