@@ -73,14 +73,15 @@ function netlifyAnswer(redirects, request) {
     }
     const to = rule.to.replace(/:([A-Za-z]\w*)/g, (text, name) => captures[name] ?? text);
     const status = rule.status ?? 301;
+    const shown = rule.force ? `${status}!` : status;
     if (status >= 300 && status < 400) {
-      return `${status} ${withParameters(to, parameters)}`;
+      return `${shown} ${withParameters(to, parameters)}`;
     }
     const file = to.split(/[?#]/)[0];
     if (status !== 200) {
-      return `${status} ${file}`;
+      return `${shown} ${file}`;
     }
-    return page(file) === page(decoded(path)) ? "nothing" : `200 ${page(file)}`;
+    return page(file) === page(decoded(path)) ? "nothing" : `${shown} ${page(file)}`;
   }
   return "nothing";
 }

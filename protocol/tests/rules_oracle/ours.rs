@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use onsave_protocol::rules::{
-    Action, Diagnostic, DiagnosticCode, HeaderRules, HeaderStep, Match, Redirects, Severity,
+    Action, Diagnostic, DiagnosticCode, HeaderRules, HeaderStep, Redirects, Severity,
 };
 
 /// A file as this crate reads it.
@@ -44,17 +44,20 @@ fn refusal(diagnostics: &[Diagnostic]) -> Option<DiagnosticCode> {
 }
 
 impl Ours<Redirects> {
-    /// Returns what a request gets: `301 /x`, `200 /x` or `nothing`.
+    /// Returns what a request gets: `301 /x`, `200! /x` or `nothing`.
     ///
     /// A rewrite to the path itself is `nothing`: that is all that a handler's answer shows.
     pub(crate) fn answer(&self, request: &str) -> String {
         let (path, query) = parts(request);
-        match self.rules.find(&path, query).map(Match::into_action) {
-            None => "nothing".into(),
-            Some(Action::Redirect { status, location }) => format!("{} {location}", status.code()),
-            Some(Action::Rewrite { path: to, .. }) if page(&to) == page(&path) => "nothing".into(),
-            Some(Action::Rewrite { path: to, .. }) => format!("200 {}", page(&to)),
-            Some(Action::Status { code, path: to }) => format!("{} {to}", code.code()),
+        let Some(found) = self.rules.find(&path, query) else {
+            return "nothing".into();
+        };
+        let force = if found.is_forced() { "!" } else { "" };
+        match found.into_action() {
+            Action::Redirect { status, location } => format!("{}{force} {location}", status.code()),
+            Action::Rewrite { path: to, .. } if page(&to) == page(&path) => "nothing".into(),
+            Action::Rewrite { path: to, .. } => format!("200{force} {}", page(&to)),
+            Action::Status { code, path: to } => format!("{}{force} {to}", code.code()),
         }
     }
 
