@@ -136,9 +136,9 @@ impl Block {
         steps.extend(detached.map(|name| HeaderStep::Detach { name }));
         for field in &self.fields {
             let name = field.name.as_str();
-            let value = field.value.render(&captures);
+            let value = trimmed(field.value.render(&captures));
             // An empty capture may leave nothing to say.
-            if value.trim().is_empty() {
+            if value.is_empty() {
                 continue;
             }
             let is_first = given.insert(name);
@@ -148,6 +148,16 @@ impl Block {
                 Combination::Lines | Combination::Additional => HeaderStep::Append { name, value },
             });
         }
+    }
+}
+
+/// Returns a value without spaces around it, which are no part of it (RFC 9110, section 5.5).
+fn trimmed(value: Cow<'_, str>) -> Cow<'_, str> {
+    let length = value.trim().len();
+    match value {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+        Cow::Owned(text) if text.len() == length => Cow::Owned(text),
+        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
     }
 }
 
@@ -191,7 +201,8 @@ impl Reader {
                 DiagnosticCode::HeaderWithoutPath,
                 format!(
                     "{} comes before any path; write a line with a path above it, such as `/*`",
-                    shown(line.text)
+                    // Its value is nobody's business.
+                    shown(line.text.split(':').next().unwrap_or_default())
                 ),
             )),
             OpenBlock::Open(_) => FieldLine::parse(line.text),
@@ -278,14 +289,11 @@ fn names_splat(value: &str) -> bool {
     })
 }
 
+/// Returns whether a line is an address with a host. A header's value may hold one, but has a colon before.
 fn has_scheme(text: &str) -> bool {
-    text.split("://")
-        .next()
-        .is_some_and(|scheme| scheme.len() < text.len() && !scheme.contains(is_space))
-        && !text
-            .split("://")
-            .next()
-            .is_some_and(|scheme| scheme.contains(':'))
+    text.split_once("://").is_some_and(|(scheme, _)| {
+        !scheme.is_empty() && !scheme.contains(|letter| is_space(letter) || letter == ':')
+    })
 }
 
 fn parse_path(text: &str) -> Result<Pattern, Fault> {

@@ -29,6 +29,15 @@ impl Index {
         self.below.entry(prefix.into()).or_default().push(number);
     }
 
+    /// Returns how many patterns are found whenever this one is.
+    pub(super) fn count_alike(&self, pattern: &Pattern) -> usize {
+        let list = match pattern.exact() {
+            Some(path) => self.exact.get(path),
+            None => self.below.get(pattern.literal_prefix()),
+        };
+        list.map_or(0, Vec::len)
+    }
+
     /// Returns the numbers of the patterns that `path` could match, in rising order.
     pub(super) fn candidates(&self, path: &str) -> Candidates<'_> {
         let trimmed = path.strip_suffix('/').unwrap_or(path);
@@ -120,6 +129,21 @@ mod tests {
             [10_007, 20_007]
         );
         assert_eq!(candidates(&index, "/nothing/here"), Vec::<u32>::new());
+    }
+
+    #[test]
+    fn patterns_alike_are_counted() {
+        let index = index(&["/a/:x", "/a/*", "/a/:x/b", "/a", "/a/", "/b"]);
+        for (text, expected) in [
+            ("/a/:y/:z", 3),
+            ("/a", 2),
+            ("/c", 0),
+            ("/c/*", 0),
+            ("/*", 0),
+        ] {
+            let pattern = Pattern::parse(text, Stars::LastSegment).unwrap();
+            assert_eq!(index.count_alike(&pattern), expected, "{text}");
+        }
     }
 
     #[test]

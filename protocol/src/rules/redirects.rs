@@ -17,7 +17,7 @@ use self::{
     target::Target,
 };
 use super::{
-    MAX_REDIRECT_RULES, MAX_REDIRECTS_BYTES,
+    MAX_REDIRECT_RULES, MAX_REDIRECTS_ALIKE, MAX_REDIRECTS_BYTES,
     diagnostic::{Diagnostic, DiagnosticCode, Diagnostics, Fault},
     index::Index,
     lines::{self, Line},
@@ -30,6 +30,9 @@ use super::{
 pub struct Redirects {
     rules: Vec<Redirect>,
     index: Index,
+    /// How many rules are forced, and how many ask for the query: every request wants to know.
+    forced: usize,
+    conditional: usize,
 }
 
 /// One rule.
@@ -187,10 +190,8 @@ impl Redirects {
             }
             redirects.take(line, &mut first_lines, &mut diagnostics);
         }
-        for rule in &redirects.rules {
-            if let Some(fault) = loops::cycle(&redirects, rule) {
-                diagnostics.warn(rule.line, fault);
-            }
+        for (line, fault) in loops::circles(&redirects) {
+            diagnostics.warn(line, fault);
         }
         (redirects, diagnostics.finish())
     }
@@ -211,12 +212,17 @@ impl Redirects {
         if let Some(first) = first_lines.get(&rule.key()) {
             return diagnostics.warn(line.number, duplicate(*first));
         }
+        if self.index.count_alike(&rule.from) >= MAX_REDIRECTS_ALIKE {
+            return diagnostics.refuse(line.number, too_many_alike());
+        }
         for warning in warnings {
             diagnostics.warn(line.number, warning);
         }
         first_lines.insert(rule.key(), line.number);
         let number = u32::try_from(self.rules.len()).expect("the count of rules is bounded");
         self.index.insert(&rule.from, number);
+        self.forced += usize::from(rule.precedence == Precedence::Forced);
+        self.conditional += usize::from(!rule.conditions.is_empty());
         self.rules.push(rule);
     }
 
@@ -236,15 +242,13 @@ impl Redirects {
     /// without a file has to be looked up.
     #[must_use]
     pub fn has_forced(&self) -> bool {
-        self.rules
-            .iter()
-            .any(|rule| rule.precedence == Precedence::Forced)
+        self.forced > 0
     }
 
     /// Returns whether any rule depends on the query.
     #[must_use]
     pub fn has_query_conditions(&self) -> bool {
-        self.rules.iter().any(|rule| !rule.conditions.is_empty())
+        self.conditional > 0
     }
 
     /// Returns the first rule that matches and its answer.
@@ -254,12 +258,23 @@ impl Redirects {
     /// for is passed over.
     #[must_use]
     pub fn find(&self, path: &str, query: Option<&str>) -> Option<Match<'_>> {
+        self.find_and_count(path, query, &mut 0)
+    }
+
+    /// Does what [`Redirects::find`] does, and adds the rules that were looked at to `tried`.
+    fn find_and_count(
+        &self,
+        path: &str,
+        query: Option<&str>,
+        tried: &mut usize,
+    ) -> Option<Match<'_>> {
         if !path.starts_with('/') || path.split('/').any(is_dots) {
             return None;
         }
         let path = normal(path);
         let parameters = Parameters::new(query);
         self.index.candidates(&path).find_map(|number| {
+            *tried += 1;
             let rule = &self.rules[number as usize];
             let action = rule.answer(&path, &parameters)?;
             Some(Match { rule, action })
@@ -334,6 +349,14 @@ fn too_many() -> Fault {
     let message = format!(
         "the file has more than {MAX_REDIRECT_RULES} rules; this line and those after it are not in \
          force, so use fewer rules with wildcards"
+    );
+    Fault::new(DiagnosticCode::TooManyRules, message)
+}
+
+fn too_many_alike() -> Fault {
+    let message = format!(
+        "more than {MAX_REDIRECTS_ALIKE} rules begin alike, and a request would have to try each; put what \
+         differs before the first placeholder, or use fewer rules with wildcards"
     );
     Fault::new(DiagnosticCode::TooManyRules, message)
 }

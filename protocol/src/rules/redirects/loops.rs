@@ -20,6 +20,10 @@ use crate::rules::{
 /// Steps after which a chain counts as endless: browsers give up at twenty.
 const MOST_STEPS: usize = 20;
 
+/// Rules that are looked at, all chains together, before the search for circles ends: a fraction of a
+/// second.
+const MOST_TRIED: usize = 5_000_000;
+
 /// A request on the way.
 struct Request {
     path: String,
@@ -94,25 +98,45 @@ fn is_own_redirect(rule: &Redirect) -> bool {
     matches!(&rule.target, Target::Redirect { to, .. } if to.is_own())
 }
 
-/// Returns the warning of a rule that is part of a circle.
-pub(super) fn cycle(redirects: &Redirects, rule: &Redirect) -> Option<Fault> {
-    if !is_own_redirect(rule) {
-        return None;
-    }
+/// Returns the rules that are part of a circle, by their lines, with what to say of each.
+///
+/// Of a file in which a request has to try very many rules, only the first are followed: a warning is
+/// not worth a wait.
+pub(super) fn circles(redirects: &Redirects) -> Vec<(u32, Fault)> {
+    let mut tried = 0;
+    redirects
+        .rules
+        .iter()
+        .filter(|rule| is_own_redirect(rule))
+        .map_while(|rule| {
+            let is_followed = tried < MOST_TRIED;
+            is_followed.then(|| (rule, is_in_circle(redirects, rule, &mut tried)))
+        })
+        .filter(|(_, is_in_circle)| *is_in_circle)
+        .map(|(rule, _)| (rule.line, circle()))
+        .collect()
+}
+
+fn is_in_circle(redirects: &Redirects, rule: &Redirect, tried: &mut usize) -> bool {
     let mut request = Request::example(rule);
     let mut seen = Vec::new();
     for _ in 0..MOST_STEPS {
-        let found = redirects.find(&request.path, request.query.as_deref())?;
-        let next = Request::next(found.action())?;
-        if found.line() == rule.line && seen.contains(&next.path) {
-            return Some(circle());
-        }
+        let query = request.query.as_deref();
+        let Some(found) = redirects.find_and_count(&request.path, query, tried) else {
+            return false;
+        };
+        let Some(next) = Request::next(found.action()) else {
+            return false;
+        };
         if found.line() == rule.line {
+            if seen.contains(&next.path) {
+                return true;
+            }
             seen.push(next.path.clone());
         }
         request = next;
     }
-    None
+    false
 }
 
 fn circle() -> Fault {

@@ -154,6 +154,15 @@ impl SitePathTemplate {
         if parts.address.to_ascii_lowercase().contains("%2f") {
             return Err(bad_path("no file has a `/` in its name"));
         }
+        let no_path_has = |letter: char| letter.is_control() || letter == '\\';
+        if percent_decode_str(parts.address)
+            .decode_utf8_lossy()
+            .contains(no_path_has)
+        {
+            return Err(bad_path(
+                "no file has a backslash or a control character in its name",
+            ));
+        }
         let mut warnings: Vec<Fault> = unknown.into_iter().map(unknown_placeholder).collect();
         if parts.query.is_some() || parts.fragment.is_some() {
             let message = format!(

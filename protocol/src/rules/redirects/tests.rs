@@ -302,6 +302,8 @@ fn refusal_table() {
         ("/a /b/%2e%2e/c 200", "bad-target"),
         ("/a /b%2Fc 200", "bad-target"),
         ("/a /%FF 200", "bad-target"),
+        ("/a /b%00 200", "bad-target"),
+        ("/a /b\\c 404", "bad-target"),
         ("a /b", "bad-path"),
         ("//a /b", "bad-path"),
         ("/a?b=1 /c", "bad-path"),
@@ -430,6 +432,35 @@ fn many_rules_are_taken_and_more_are_refused() {
     assert_eq!(diagnostics.len(), 1);
     assert_eq!(diagnostics[0].code, DiagnosticCode::TooManyRules);
     assert_eq!(diagnostics[0].line, 100_001);
+}
+
+#[test]
+fn rules_that_begin_alike_have_a_limit() {
+    for beginning in ["/:x/", "/one q="] {
+        let lines: Vec<String> = (0..=MAX_REDIRECTS_ALIKE)
+            .map(|number| format!("{beginning}{number} /new/{number}\n"))
+            .collect();
+        let file = format!("{}/last /new\n", lines.concat());
+        let (redirects, diagnostics) = Redirects::parse(file.as_bytes());
+        assert_eq!(redirects.len(), MAX_REDIRECTS_ALIKE + 1);
+        let lines: Vec<u32> = diagnostics.iter().map(|found| found.line).collect();
+        assert_eq!(lines, [u32::try_from(MAX_REDIRECTS_ALIKE).unwrap() + 1]);
+        assert_eq!(diagnostics[0].code, DiagnosticCode::TooManyRules);
+        assert_eq!(shown(&redirects, "/last"), "301 /new");
+    }
+}
+
+#[test]
+fn of_many_rules_few_are_tried() {
+    let lines: Vec<String> = (0..10_000)
+        .map(|number| format!("/old/{number} /new/{number}\n/moved/{number}/* /to/:splat\n"))
+        .collect();
+    let (redirects, _) = Redirects::parse(lines.concat().as_bytes());
+    for path in ["/old/9999", "/moved/9999/a/b", "/nothing/here"] {
+        let mut tried = 0;
+        drop(redirects.find_and_count(path, None, &mut tried));
+        assert!(tried <= 1, "{path}: {tried}");
+    }
 }
 
 /// A file in which rules often meet the same paths.
