@@ -74,8 +74,8 @@ pub enum CommandError {
         /// Where it should be.
         path: PathBuf,
     },
-    /// Files would be skipped, and `strict` forbids that.
-    #[error("{skipped} files or names are doubtful, and strict forbids that")]
+    /// Files or rules would be skipped, and `strict` forbids that.
+    #[error("{skipped} files, names or rules are doubtful, and strict forbids that")]
     Strict {
         /// How many warnings there are.
         skipped: usize,

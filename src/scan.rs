@@ -38,6 +38,7 @@ mod index_file;
 mod links;
 mod outcome;
 mod secrets;
+mod site_rules;
 mod stat_index;
 mod survey;
 mod warning;
@@ -71,6 +72,7 @@ pub use self::{
 
 use self::{
     links::Links,
+    site_rules::SiteRules,
     stat_index::{ScanStart, StatIndex},
     survey::{Sightings, Survey},
 };
@@ -96,6 +98,7 @@ pub struct Scanner {
     links: Links,
     left_out: BTreeMap<PathBuf, ScanWarning>,
     collisions: BTreeSet<Collision>,
+    site_rules: SiteRules,
 }
 
 impl Scanner {
@@ -119,6 +122,7 @@ impl Scanner {
             links: Links::default(),
             left_out: BTreeMap::new(),
             collisions: BTreeSet::new(),
+            site_rules: SiteRules::default(),
         }
     }
 
@@ -142,7 +146,11 @@ impl Scanner {
             });
         let left_out = self.left_out.values().cloned();
         let collisions = self.collisions.iter().cloned().map(ScanWarning::Collision);
-        left_out.chain(collisions).chain(bad_patterns).collect()
+        left_out
+            .chain(collisions)
+            .chain(bad_patterns)
+            .chain(self.site_rules.warnings())
+            .collect()
     }
 
     /// Returns the local file that is published as `path`; its name may be in another normal form.
@@ -195,6 +203,7 @@ impl Scanner {
         let Some(mut outcome) = scanned else {
             return Ok(Scan::Absent);
         };
+        self.check_site_rules();
         outcome.new_warnings = self.warnings();
         if outcome.new_warnings == before {
             outcome.new_warnings.clear();
@@ -225,6 +234,15 @@ impl Scanner {
             }
             Err(source) => Err(ScanError::Keep { path, source }),
         }
+    }
+
+    fn check_site_rules(&mut self) {
+        let mut site_rules = mem::take(&mut self.site_rules);
+        site_rules.check(&self.manifest, |file, entry| {
+            let local = self.local_file(&SitePath::parse(file).ok()?)?;
+            read_checked(&local, entry).ok()
+        });
+        self.site_rules = site_rules;
     }
 
     fn look(&self) -> Result<Option<FoundFolder>, ScanError> {

@@ -74,8 +74,8 @@ impl Speech {
             Outcome::Strict(_) => {
                 if self.begins(Trouble::Strict) {
                     tracing::error!(
-                        "not published: publish.strict forbids to skip the files named above; \
-                         mend or ignore them, and save"
+                        "not published: publish.strict forbids what the warnings above name; mend or \
+                         ignore it, and save"
                     );
                 }
             }

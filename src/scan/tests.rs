@@ -867,3 +867,41 @@ fn memory_of_an_entry_is_small() {
         size_of::<SitePath>() * 2 + size_of::<stat_index::Indexed>() + size_of::<FileEntry>();
     assert!(a_file <= 160, "{a_file}");
 }
+
+#[test]
+fn lines_of_the_site_rules_that_do_not_count_are_told() {
+    let mut site = Site::new();
+    site.write("index.html", "x");
+    site.write(
+        "_redirects",
+        "/old /new\n/a /b 999\n/c https://example.com/ 200\n",
+    );
+    let told = |outcome: &ScanOutcome| -> Vec<String> {
+        outcome
+            .new_warnings
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    };
+    let first = told(&site.scan_all());
+    assert_eq!(first.len(), 2, "{first:?}");
+    assert!(first[0].starts_with("_redirects:2: "), "{first:?}");
+    assert!(first[1].starts_with("_redirects:3: "), "{first:?}");
+    // Nothing new to say of a file that did not change.
+    site.write("index.html", "y");
+    assert_eq!(told(&site.scan_paths(&["index.html"])), [""; 0]);
+    site.write("_redirects", "/old /new\n");
+    site.write("_headers", "/x\n  X-Good: 1\n  bad name: 1\n\u{1b}[2J: 1\n");
+    let second = told(&site.scan_paths(&["_redirects", "_headers"]));
+    assert!(second[0].starts_with("_headers:3: "), "{second:?}");
+    assert!(second.iter().all(|text| !text.contains(char::is_control)));
+    assert!(
+        site.scanner
+            .warnings()
+            .iter()
+            .all(|warning| warning.path() == Path::new("_headers"))
+    );
+    fs::remove_file(site.path("_headers")).unwrap();
+    site.scan_paths(&["_headers"]);
+    assert_eq!(site.scanner.warnings(), []);
+}

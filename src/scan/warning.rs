@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use onsave_protocol::{SitePath, site_path::SitePathError};
+use onsave_protocol::{SitePath, rules::Diagnostic, site_path::SitePathError};
 
 use crate::{
     shown::{ShownPath, ShownText},
@@ -60,6 +60,14 @@ pub enum ScanWarning {
         /// What is wrong with it.
         problem: String,
     },
+    /// A line of the site's own rules is not understood, or does other than it seems to.
+    #[error("{}", fault.in_file(file))]
+    SiteRule {
+        /// `_redirects` or `_headers`.
+        file: &'static str,
+        /// What is wrong with it.
+        fault: Diagnostic,
+    },
     /// Two names that are one, or would be on another file system.
     #[error("{}", collision_text(.0))]
     Collision(Collision),
@@ -98,6 +106,7 @@ impl ScanWarning {
             | Self::Unpublishable { path, .. }
             | Self::Link { path, .. }
             | Self::BadPattern { path, .. } => path,
+            Self::SiteRule { file, .. } => Path::new(file),
             Self::Collision(collision) => Path::new(collision.other.as_str()),
         }
     }
