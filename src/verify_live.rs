@@ -155,9 +155,10 @@ impl LiveCheck {
                 Some(tag) if is_of_our_kind(tag) => mismatch(format!("entity tag {tag}")),
                 Some(tag) => unknown(format!("its entity tag is of another kind: {tag}")),
             },
-            (Expected::Gone, status @ 200..=299) | (Expected::File(_), status @ (404 | 410)) => {
-                mismatch(format!("status {status}"))
-            }
+            (Expected::File(_), status @ (404 | 410)) => mismatch(format!("status {status}")),
+            // A rule of the site, the page of a single-page application, or an asset that is kept for
+            // pages that were loaded before.
+            (Expected::Gone, 200..=299) => unknown("something else answers there".into()),
             (_, status) => unknown(format!("it answers with status {status}")),
         }
     }
@@ -344,7 +345,7 @@ mod tests {
         let check = check(&[], &["a.html"]);
         let verdict = |status| check.judge("u", &seen("/a.html", status, None));
         assert!(matches!(verdict(404), LiveVerdict::Live { .. }));
-        assert!(matches!(verdict(200), LiveVerdict::Mismatch { .. }));
+        assert!(matches!(verdict(200), LiveVerdict::Unknown { .. }));
         assert!(matches!(verdict(500), LiveVerdict::Unknown { .. }));
     }
 
