@@ -27,7 +27,7 @@ mod template;
 
 pub use diagnostic::{Diagnostic, DiagnosticCode, Severity};
 pub use headers::{HeaderRules, HeaderStep};
-pub use redirects::{Action, ErrorStatus, Match, RedirectStatus, Redirects};
+pub use redirects::{Action, CatchAll, ErrorStatus, Match, RedirectStatus, Redirects};
 
 /// The file of redirects, at the root of the site.
 pub const REDIRECTS_FILE: &str = "_redirects";

@@ -56,8 +56,17 @@ impl SitePath {
     ///
     /// The first rule that `text` breaks, as [`SitePathError`] lists them.
     pub fn parse(text: &str) -> Result<Self, SitePathError> {
-        check(text)?;
+        Self::check(text)?;
         Ok(Self(text.into()))
+    }
+
+    /// Checks whether `text` is a path, without making one of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`SitePath::parse`].
+    pub fn check(text: &str) -> Result<(), SitePathError> {
+        check(text)
     }
 
     /// Returns the path, when `bytes` are UTF-8 and a valid path.

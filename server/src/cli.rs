@@ -17,7 +17,9 @@ use std::{
 use clap::Parser;
 
 use crate::{
-    config::{Limits, PeerSource, Secrets, ServerConfig, Timeouts},
+    config::{
+        Fallback, Limits, PeerSource, Secrets, SecurityHeaders, ServerConfig, Serving, Timeouts,
+    },
     reply::chain,
     store::StoreOptions,
     telemetry::{self, LogFormat},
@@ -92,6 +94,29 @@ pub struct Arguments {
     /// Check every object, manifest and tree of the volume, say what was found, and end
     #[arg(long)]
     verify: bool,
+
+    /// Addresses of pages: auto (a.html at /a, a/index.html at /a/), never or always a slash at the end
+    /// [env: TRAILING_SLASH] [default: auto]
+    #[arg(long, value_name = "POLICY", help_heading = "Site")]
+    trailing_slash: Option<String>,
+
+    /// Answer with /index.html for pages that are not there: true or false
+    /// [env: SINGLE_PAGE] [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Site")]
+    single_page: Option<String>,
+
+    /// Seconds that fingerprinted assets of earlier deploys stay reachable; 0 for none
+    /// [env: ASSET_GRACE_SECONDS] [default: 86400]
+    #[arg(long, value_name = "SECONDS", help_heading = "Site")]
+    asset_grace_seconds: Option<String>,
+
+    /// Send the default security headers: true or false [env: SECURITY_HEADERS] [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Site")]
+    security_headers: Option<String>,
+
+    /// Content kept in memory, in bytes [env: CACHE_BYTES] [default: 67108864]
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    cache_bytes: Option<String>,
 
     /// Largest file, in bytes [env: MAX_FILE_BYTES] [default: 1073741824]
     #[arg(long, value_name = "BYTES", help_heading = "Limits")]
@@ -221,6 +246,7 @@ impl Arguments {
     fn serve_command(&self, source: &mut Source<'_>, root: &Path) -> Option<ServeCommand> {
         let limits = self.limits(source);
         let timeouts = self.timeouts(source);
+        let serving = self.serving(source);
         let five = NonZeroUsize::new(5).unwrap_or(NonZeroUsize::MIN);
         let keep = source.value(
             self.keep_deploys.as_deref(),
@@ -271,6 +297,7 @@ impl Arguments {
         };
         config.limits = limits;
         config.timeouts = timeouts;
+        config.serving = serving;
         if trust {
             config.peer_source = PeerSource::FlyClientIp;
         }
@@ -282,6 +309,45 @@ impl Arguments {
             log_format,
             log_filter,
         })
+    }
+
+    fn serving(&self, source: &mut Source<'_>) -> Serving {
+        let default = Serving::default();
+        let single_page = self.single_page.as_deref();
+        let security_headers = self.security_headers.as_deref();
+        Serving {
+            trailing_slash: source.value(
+                self.trailing_slash.as_deref(),
+                "trailing-slash",
+                "TRAILING_SLASH",
+                default.trailing_slash,
+            ),
+            fallback: if source.value(single_page, "single-page", "SINGLE_PAGE", false) {
+                Fallback::SinglePage
+            } else {
+                Fallback::NotFoundPage
+            },
+            asset_grace: source.seconds_or_none(
+                self.asset_grace_seconds.as_deref(),
+                "ASSET_GRACE_SECONDS",
+                default.asset_grace,
+            ),
+            security_headers: if source.value(
+                security_headers,
+                "security-headers",
+                "SECURITY_HEADERS",
+                true,
+            ) {
+                SecurityHeaders::Default
+            } else {
+                SecurityHeaders::Off
+            },
+            cache_bytes: source.count(
+                self.cache_bytes.as_deref(),
+                "CACHE_BYTES",
+                default.cache_bytes,
+            ),
+        }
     }
 
     fn limits(&self, source: &mut Source<'_>) -> Limits {
@@ -367,9 +433,12 @@ impl Arguments {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::CommandFactory as _;
 
     use super::*;
+    use crate::config::TrailingSlash;
 
     fn resolve(flags: &[&str], variables: &[(&str, &str)]) -> Result<Command, ConfigFaults> {
         let all = std::iter::once(&"onsave-server").chain(flags);
@@ -400,6 +469,7 @@ mod tests {
         assert_eq!(serve.store.keep_deploys.get(), 5);
         assert_eq!(serve.config.limits, Limits::default());
         assert_eq!(serve.config.timeouts, Timeouts::default());
+        assert_eq!(serve.config.serving, Serving::default());
         assert_eq!(serve.config.peer_source, PeerSource::Socket);
         assert_eq!(serve.config.nonce_file, PathBuf::from("/srv/nonces"));
         assert_eq!(serve.log_format, LogFormat::Pretty);
@@ -421,6 +491,31 @@ mod tests {
         assert_eq!(serve.config.limits.files, Limits::default().files);
         assert_eq!(serve.config.peer_source, PeerSource::FlyClientIp);
         assert_eq!(serve.log_filter, "debug");
+    }
+
+    #[test]
+    fn how_the_site_is_served() {
+        let variables = [
+            ("SYNC_SECRET", "s"),
+            ("TRAILING_SLASH", "never"),
+            ("SINGLE_PAGE", "true"),
+            ("ASSET_GRACE_SECONDS", "0"),
+            ("CACHE_BYTES", "1000000"),
+        ];
+        let serving = serve(&["--security-headers", "false"], &variables)
+            .config
+            .serving;
+        let expected = Serving {
+            trailing_slash: TrailingSlash::Never,
+            fallback: Fallback::SinglePage,
+            asset_grace: Duration::ZERO,
+            security_headers: SecurityHeaders::Off,
+            cache_bytes: 1_000_000,
+        };
+        assert_eq!(serving, expected);
+        let variables = [("SYNC_SECRET", "s"), ("TRAILING_SLASH", "sometimes")];
+        let text = resolve(&[], &variables).unwrap_err().to_string();
+        assert!(text.contains("auto, never or always"), "{text}");
     }
 
     #[test]
@@ -517,6 +612,11 @@ mod tests {
             "KEEP_ALIVE_SECONDS",
             "DRAIN_SECONDS",
             "TRUST_FLY_CLIENT_IP",
+            "TRAILING_SLASH",
+            "SINGLE_PAGE",
+            "ASSET_GRACE_SECONDS",
+            "SECURITY_HEADERS",
+            "CACHE_BYTES",
             "LOG_FORMAT",
             "RUST_LOG",
         ] {

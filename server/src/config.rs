@@ -23,6 +23,8 @@ pub struct ServerConfig {
     pub timeouts: Timeouts,
     /// How the peer of a request is told.
     pub peer_source: PeerSource,
+    /// How the site is served, as far as the site itself does not say.
+    pub serving: Serving,
     /// Where the nonces of accepted requests are kept across a restart.
     pub nonce_file: PathBuf,
     /// The wall clock that signatures are compared with.
@@ -45,6 +47,50 @@ pub enum PeerSource {
     Socket,
     /// `Fly-Client-IP`: only behind Fly's proxy, which overwrites what a visitor sent.
     FlyClientIp,
+}
+
+/// How the site is served, as far as the site itself does not say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serving {
+    /// Which addresses pages have.
+    pub trailing_slash: TrailingSlash,
+    /// What answers for pages that are not there.
+    pub fallback: Fallback,
+    /// How long after a deploy its fingerprinted assets can still be fetched.
+    pub asset_grace: Duration,
+    /// Which headers answers have by default.
+    pub security_headers: SecurityHeaders,
+    /// Bytes of content, as it is and encoded, that are kept in memory.
+    pub cache_bytes: u64,
+}
+
+/// Which addresses pages have; the others redirect to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrailingSlash {
+    /// `a.html` is at `/a`, `a/index.html` at `/a/`: as Netlify and Cloudflare Pages have it.
+    Auto,
+    /// Both are at `/a`.
+    Never,
+    /// Both are at `/a/`.
+    Always,
+}
+
+/// What answers for pages that are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback {
+    /// The nearest `404.html`.
+    NotFoundPage,
+    /// The `index.html` at the root, for a single-page application.
+    SinglePage,
+}
+
+/// Which headers answers have by default; `_headers` can take each of them away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecurityHeaders {
+    /// Those that protect visitors and break next to no site.
+    Default,
+    /// None.
+    Off,
 }
 
 /// Bounds on sizes and counts.
@@ -104,8 +150,23 @@ impl ServerConfig {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             peer_source: PeerSource::Socket,
+            serving: Serving::default(),
             nonce_file: root.join(NONCE_FILE),
             clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl Default for Serving {
+    fn default() -> Self {
+        Self {
+            trailing_slash: TrailingSlash::Auto,
+            fallback: Fallback::NotFoundPage,
+            // A page that somebody left open over night still works.
+            asset_grace: Duration::from_hours(24),
+            security_headers: SecurityHeaders::Default,
+            // A quarter of the smallest machine's memory.
+            cache_bytes: 64 * 1024 * 1024,
         }
     }
 }

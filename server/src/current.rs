@@ -4,7 +4,10 @@
 //! it whose assets are still reachable. It never changes; a request takes one and uses it from start to
 //! end, so that it sees one whole deploy. The store makes it; nothing here reads the volume.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use onsave_protocol::{
     FileEntry,
@@ -13,9 +16,13 @@ use onsave_protocol::{
 
 use crate::snapshot::Snapshot;
 
+/// How often something became current in this process.
+static SERIAL: AtomicU64 = AtomicU64::new(0);
+
 /// What visitors are served.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Current {
+    serial: u64,
     snapshot: Arc<Snapshot>,
     rules: Arc<SiteRules>,
     earlier: Vec<Earlier>,
@@ -38,10 +45,17 @@ impl Current {
         earlier: Vec<Earlier>,
     ) -> Self {
         Self {
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed) + 1,
             snapshot,
             rules,
             earlier,
         }
+    }
+
+    /// Returns a number that tells this from everything else that was or will be current in this
+    /// process: what was worked out for one is no good for another.
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
     }
 
     /// Returns the files.

@@ -18,7 +18,7 @@ use crate::{
     reply::Refusal,
     request_body::RequestBody,
     router::{Route, route},
-    static_files::{self, ReplyBody},
+    static_files::{ReplyBody, SiteRequest, StaticFiles},
     store::Store,
 };
 
@@ -32,6 +32,7 @@ const MAX_REQUEST_ID: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Service {
     authority: Authority,
+    site: StaticFiles,
     endpoint: Endpoint,
     timeouts: Timeouts,
     peer_source: PeerSource,
@@ -47,6 +48,7 @@ impl Service {
     pub(crate) fn new(config: &ServerConfig, store: Store) -> Result<Self, NonceError> {
         Ok(Self {
             authority: Authority::new(config)?,
+            site: StaticFiles::new(store.clone(), config.serving.clone()),
             endpoint: Endpoint {
                 store,
                 clock: Arc::clone(&config.clock),
@@ -110,8 +112,12 @@ impl Service {
     }
 
     async fn serve_site(&self, parts: &Parts) -> Response<ReplyBody> {
-        let store = &self.endpoint.store;
-        let response = static_files::serve(store, &parts.method, &parts.uri, &parts.headers).await;
+        let request = SiteRequest {
+            method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+        };
+        let response = self.site.serve(request).await;
         tracing::debug!(
             http.status = response.status().as_u16(),
             http.path = parts.uri.path(),

@@ -8,7 +8,7 @@ use std::{
 
 use onsave_protocol::Secret;
 
-use crate::telemetry::LogFormat;
+use crate::{config::TrailingSlash, telemetry::LogFormat};
 
 /// Longest time that can be set, in seconds: a year is longer than anybody means, and far from what
 /// a clock cannot add.
@@ -82,7 +82,22 @@ impl Source<'_> {
         variable: &str,
         default: Duration,
     ) -> Duration {
-        let seconds = self.count(flag, variable, default.as_secs());
+        let time = self.seconds_or_none(flag, variable, default);
+        if time.is_zero() {
+            self.faults.push(format!("{variable} has to be at least 1"));
+        }
+        time
+    }
+
+    /// Returns a time in seconds, which may be none at all.
+    pub(super) fn seconds_or_none(
+        &mut self,
+        flag: Option<&str>,
+        variable: &str,
+        default: Duration,
+    ) -> Duration {
+        let name = variable.to_ascii_lowercase().replace('_', "-");
+        let seconds = self.value(flag, &name, variable, default.as_secs());
         if seconds > MOST_SECONDS {
             self.faults
                 .push(format!("{variable} can be at most {MOST_SECONDS}"));
@@ -150,6 +165,19 @@ setting_from_str! {
     NonZeroUsize: "a whole number of at least 1",
     IpAddr: "an IP address",
     PathBuf: "a folder",
+}
+
+impl Setting for TrailingSlash {
+    const EXPECTED: &'static str = "auto, never or always";
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "auto" => Some(Self::Auto),
+            "never" => Some(Self::Never),
+            "always" => Some(Self::Always),
+            _ => None,
+        }
+    }
 }
 
 impl Setting for LogFormat {

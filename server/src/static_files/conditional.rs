@@ -7,8 +7,10 @@
 //!
 //! Nothing is allocated: tags are compared where they stand in the header.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use http::{
-    HeaderMap,
+    HeaderMap, HeaderValue,
     header::{self, HeaderName},
 };
 use onsave_protocol::Sha256Digest;
@@ -16,11 +18,17 @@ use onsave_protocol::Sha256Digest;
 /// Hex digits of a file's digest in its entity tag: 128 bits tell any two files apart.
 const TAG_DIGITS: usize = 32;
 
-/// Returns the strong entity tag of an object's bytes, in its quotes.
-pub(crate) fn object_etag(digest: &Sha256Digest) -> String {
+/// Returns what names an object's bytes in an entity tag, without quotes.
+pub(crate) fn object_tag(digest: &Sha256Digest) -> String {
     let mut hex = digest.to_hex();
     hex.truncate(TAG_DIGITS);
-    format!("\"{hex}\"")
+    hex
+}
+
+/// Returns a time in seconds since 1970 as `Last-Modified` has it (RFC 9110, section 5.6.7).
+pub(crate) fn http_date(seconds: u64) -> Option<HeaderValue> {
+    let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
+    HeaderValue::from_str(&httpdate::fmt_http_date(time)).ok()
 }
 
 /// An entity tag (RFC 9110, section 8.8.3): its opaque part in its quotes, without `W/`.
@@ -283,7 +291,7 @@ mod tests {
     #[test]
     fn the_tag_is_of_the_bytes() {
         let digest = Sha256Digest::of(b"abc");
-        assert_eq!(object_etag(&digest), "\"ba7816bf8f01cfea414140de5dae2223\"");
+        assert_eq!(object_tag(&digest), "ba7816bf8f01cfea414140de5dae2223");
     }
 
     #[test]

@@ -28,6 +28,36 @@ pub(super) struct ByteRange {
 }
 
 impl ByteRange {
+    /// Returns all of a representation of `length` bytes, when it has any.
+    pub(super) const fn all(length: u64) -> Option<Self> {
+        match length {
+            0 => None,
+            _ => Some(Self {
+                first: 0,
+                last: length - 1,
+            }),
+        }
+    }
+
+    /// Returns the first `count` bytes, and what is left of it then; `count` is no more than it has.
+    pub(super) fn split(self, count: u64) -> (Self, Option<Self>) {
+        let middle = self.first + count;
+        let head = Self {
+            last: middle - 1,
+            ..self
+        };
+        let tail = Self {
+            first: middle,
+            ..self
+        };
+        (head, (middle <= self.last).then_some(tail))
+    }
+
+    /// Returns the offset of the last byte.
+    pub(super) const fn last(self) -> u64 {
+        self.last
+    }
+
     /// Returns the offset of the first byte.
     pub(super) const fn first(self) -> u64 {
         self.first
@@ -201,6 +231,16 @@ pub(super) enum Piece {
     Text(Bytes),
     /// Bytes of the representation.
     Range(ByteRange),
+}
+
+impl Piece {
+    /// Returns how many bytes it has.
+    pub(super) const fn byte_count(&self) -> u64 {
+        match self {
+            Self::Text(text) => text.len() as u64,
+            Self::Range(range) => range.byte_count(),
+        }
+    }
 }
 
 /// A `multipart/byteranges` body before its bytes are read (RFC 9110, section 14.6; RFC 2046,

@@ -5,9 +5,12 @@
 //! must not take half a file for a whole one.
 
 use std::{
+    collections::VecDeque,
     fs::File,
-    io::{self, Read as _},
+    io,
+    os::unix::fs::FileExt as _,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -16,13 +19,11 @@ use hyper::body::{Body, Frame, SizeHint};
 use onsave_protocol::FileEntry;
 use tokio::task::JoinHandle;
 
+use super::range::{ByteRange, Piece};
 use crate::store::{Store, StoreError};
 
-/// Files up to this size are read in one go, together with opening them.
-const WHOLE_BYTES: u64 = 256 * 1024;
-
-/// Bytes read at once of a larger file.
-const CHUNK_BYTES: usize = 128 * 1024;
+/// Bytes read at once of a file.
+const CHUNK_BYTES: u64 = 128 * 1024;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -31,14 +32,18 @@ pub(crate) struct ReplyBody(Content);
 #[derive(Debug)]
 enum Content {
     Memory(Bytes),
-    Object { reading: Reading, left: u64 },
+    Pieces(Pieces),
 }
 
+/// Parts that are sent one after the other.
 #[derive(Debug)]
-enum Reading {
-    Idle(File),
-    Busy(JoinHandle<io::Result<(File, Bytes)>>),
-    Ended,
+struct Pieces {
+    file: Arc<File>,
+    ahead: VecDeque<Piece>,
+    /// The chunk that is being read.
+    reading: Option<JoinHandle<io::Result<Bytes>>>,
+    /// Bytes that are still to be sent.
+    left: u64,
 }
 
 impl ReplyBody {
@@ -52,41 +57,91 @@ impl ReplyBody {
         Self(Content::Memory(bytes))
     }
 
-    /// Returns a body of an object's bytes.
+    /// Returns the parts of `whole` that `pieces` say, joined.
+    pub(super) fn of_memory(whole: &Bytes, pieces: Vec<Piece>) -> Self {
+        let part = |range: ByteRange| {
+            // What is in memory has offsets that fit; the ranges are within it.
+            let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+            whole.slice(at(range.first())..=at(range.last()))
+        };
+        if let [Piece::Range(range)] = pieces[..] {
+            return Self::full(part(range));
+        }
+        let mut joined = Vec::new();
+        for piece in pieces {
+            match piece {
+                Piece::Text(text) => joined.extend_from_slice(&text),
+                Piece::Range(range) => joined.extend_from_slice(&part(range)),
+            }
+        }
+        Self::full(joined.into())
+    }
+
+    /// Returns a body of an object's parts, which are read while it is sent.
     ///
     /// # Errors
     ///
-    /// What [`Store::open_object`] says, and a read that fails.
-    pub(super) async fn of_object(store: &Store, entry: FileEntry) -> Result<Self, StoreError> {
+    /// What [`Store::open_object`] says.
+    pub(super) async fn of_object(
+        store: &Store,
+        entry: FileEntry,
+        pieces: Vec<Piece>,
+    ) -> Result<Self, StoreError> {
         let store = store.clone();
-        let opening = tokio::task::spawn_blocking(move || open(&store, entry));
-        opening.await.unwrap_or_else(|error| {
+        let opening = tokio::task::spawn_blocking(move || store.open_object(&entry.digest));
+        let opened = opening.await.unwrap_or_else(|error| {
             let path = format!("object {}", entry.digest);
-            Err(StoreError::io("read", path)(io::Error::other(error)))
-        })
+            Err(StoreError::io("open", path)(io::Error::other(error)))
+        });
+        Ok(Self(Content::Pieces(Pieces {
+            file: Arc::new(opened?),
+            left: pieces.iter().map(Piece::byte_count).sum(),
+            ahead: pieces.into(),
+            reading: None,
+        })))
     }
 }
 
-fn open(store: &Store, entry: FileEntry) -> Result<ReplyBody, StoreError> {
-    let file = store.open_object(&entry.digest)?;
-    if entry.size > WHOLE_BYTES {
-        let reading = Reading::Idle(file);
-        return Ok(ReplyBody(Content::Object {
-            reading,
-            left: entry.size,
+impl Pieces {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        if self.reading.is_none() {
+            match self.ahead.pop_front() {
+                None => return Poll::Ready(None),
+                Some(Piece::Text(text)) => return self.send(Ok(text)),
+                Some(Piece::Range(range)) => self.read(range),
+            }
+        }
+        let Some(reading) = &mut self.reading else {
+            return Poll::Ready(None);
+        };
+        let read = ready!(Pin::new(reading).poll(context));
+        self.reading = None;
+        self.send(read.map_err(io::Error::other).and_then(|read| read))
+    }
+
+    fn send(&mut self, part: io::Result<Bytes>) -> Poll<Option<io::Result<Bytes>>> {
+        match &part {
+            Ok(bytes) => self.left -= bytes.len() as u64,
+            // Nothing comes after a failure.
+            Err(_) => self.ahead.clear(),
+        }
+        Poll::Ready(Some(part))
+    }
+
+    /// Starts reading the first chunk of `range`, and puts the rest back.
+    fn read(&mut self, range: ByteRange) {
+        let length = range.byte_count().min(CHUNK_BYTES);
+        let (range, rest) = range.split(length);
+        if let Some(rest) = rest {
+            self.ahead.push_front(Piece::Range(rest));
+        }
+        let file = Arc::clone(&self.file);
+        self.reading = Some(tokio::task::spawn_blocking(move || {
+            let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+            file.read_exact_at(&mut bytes, range.first())?;
+            Ok(bytes.into())
         }));
     }
-    // At most 256 KiB, so that it fits on every machine.
-    let wanted = usize::try_from(entry.size).unwrap_or(usize::MAX);
-    read_exactly(file, wanted)
-        .map(|(_, bytes)| ReplyBody::full(bytes))
-        .map_err(StoreError::io("read", format!("object {}", entry.digest)))
-}
-
-fn read_exactly(mut file: File, wanted: usize) -> io::Result<(File, Bytes)> {
-    let mut bytes = vec![0; wanted];
-    file.read_exact(&mut bytes)?;
-    Ok((file, bytes.into()))
 }
 
 impl Body for ReplyBody {
@@ -97,33 +152,12 @@ impl Body for ReplyBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let (reading, left) = match &mut self.0 {
-            Content::Memory(bytes) if bytes.is_empty() => return Poll::Ready(None),
-            Content::Memory(bytes) => {
-                return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))));
-            }
-            Content::Object { reading, left } => (reading, left),
-        };
-        loop {
-            match reading {
-                Reading::Busy(task) => {
-                    let read = ready!(Pin::new(task).poll(context));
-                    *reading = Reading::Ended;
-                    let (file, bytes) = read.map_err(io::Error::other)??;
-                    *left -= bytes.len() as u64;
-                    *reading = Reading::Idle(file);
-                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
-                }
-                Reading::Idle(_) if *left > 0 => {
-                    let Reading::Idle(file) = std::mem::replace(reading, Reading::Ended) else {
-                        return Poll::Ready(None);
-                    };
-                    let wanted =
-                        usize::try_from(*left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
-                    let task = tokio::task::spawn_blocking(move || read_exactly(file, wanted));
-                    *reading = Reading::Busy(task);
-                }
-                Reading::Idle(_) | Reading::Ended => return Poll::Ready(None),
+        match &mut self.0 {
+            Content::Memory(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Memory(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Pieces(pieces) => {
+                let next = ready!(pieces.poll_next(context));
+                Poll::Ready(next.map(|part| part.map(Frame::data)))
             }
         }
     }
@@ -135,7 +169,7 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(match &self.0 {
             Content::Memory(bytes) => bytes.len() as u64,
-            Content::Object { left, .. } => *left,
+            Content::Pieces(pieces) => pieces.left,
         })
     }
 }

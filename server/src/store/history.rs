@@ -331,3 +331,54 @@ impl History {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::Changes;
+
+    /// A history of deploys made at these times, each from the one at the place that is named.
+    fn history(deploys: &[(u64, Option<usize>)], current: usize) -> History {
+        let ids: Vec<DeployId> = deploys
+            .iter()
+            .map(|(time, _)| DeployId::after(None, *time, 0))
+            .collect();
+        let made = deploys.iter().zip(&ids).map(|((time, base), id)| {
+            let snapshot = Arc::<Snapshot>::default();
+            let header = Header {
+                base: base.map(|place| ids[place]),
+                committed_unix_ms: *time,
+                ..Header::new(*id, &snapshot, &Changes::default())
+            };
+            (*id, Deploy { header, snapshot })
+        });
+        History {
+            keep: NonZeroUsize::MIN,
+            head: Some(Head::new(ids[current], ids.clone())),
+            shortened: None,
+            deploys: made.collect(),
+            chain: BTreeMap::new(),
+            newest_id: None,
+        }
+    }
+
+    #[test]
+    fn until_when_a_deploy_was_current() {
+        let until = |deploys, current| -> Vec<u64> {
+            let earlier = history(deploys, current).earlier(900);
+            earlier.iter().map(|deploy| deploy.until_unix_ms).collect()
+        };
+        let chain = &[(100, None), (200, Some(0)), (300, Some(1))];
+        assert_eq!(
+            until(chain, 2),
+            [300, 200],
+            "newest first, each until the next"
+        );
+        assert_eq!(until(chain, 0), [900, 900], "until somebody went back");
+        assert_eq!(until(chain, 1), [900, 200]);
+        // Somebody went back to the first, and saved.
+        let branch = &[(100, None), (200, Some(0)), (300, Some(0))];
+        assert_eq!(until(branch, 2), [300, 300]);
+        assert_eq!(until(&[(100, None)], 0), [0; 0]);
+    }
+}

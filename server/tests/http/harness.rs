@@ -116,6 +116,25 @@ impl TestServer {
         answer.json()
     }
 
+    /// Publishes on top of what is current, and removes what is named.
+    pub(crate) async fn replace(&self, files: &[(&str, &str)], gone: &[&str]) -> Published {
+        let puts = files
+            .iter()
+            .map(|(path, content)| put(path, content.as_bytes(), Source::Inline))
+            .collect();
+        let removes = gone.iter().map(|path| SitePath::parse(path).unwrap());
+        let header = ChangesetHeader {
+            puts,
+            removes: removes.collect(),
+            ..ChangesetHeader::default()
+        };
+        let content: String = files.iter().map(|(_, content)| *content).collect();
+        let request = changeset_of(self.current(), &header, content.as_bytes());
+        let answer = self.send(request).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    }
+
     pub(crate) fn current(&self) -> Option<DeployId> {
         self.store.current().deploy_id()
     }

@@ -10,8 +10,12 @@
 mod attacks;
 mod authentication;
 mod connections;
+mod earlier_assets;
+mod encodings;
 mod harness;
 mod limits;
+mod ranges;
 mod site;
+mod site_rules;
 mod v1;
 mod v2;

@@ -95,12 +95,15 @@ async fn pages_folders_and_what_is_not_there() {
 async fn other_methods_are_told_what_is_allowed() {
     let server = TestServer::start().await;
     server.publish(&[("index.html", "x")]).await;
-    for method in [
-        "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "MADEUP",
-    ] {
+    for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE", "MADEUP"] {
         let answer = server.send(Request::new(method, "/")).await;
         assert_eq!(answer.status, 405, "{method}");
-        assert_eq!(answer.header("allow"), Some("GET, HEAD"));
+        assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"));
+    }
+    for target in ["/", "/none", "*"] {
+        let answer = server.send(Request::new("OPTIONS", target)).await;
+        assert_eq!(answer.status, 204, "{target}");
+        assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"));
     }
     server.stop().await;
 }
@@ -108,8 +111,8 @@ async fn other_methods_are_told_what_is_allowed() {
 #[tokio::test]
 async fn large_files_are_streamed_whole() {
     let server = TestServer::start().await;
-    // Over the size that is read in one go, and no multiple of a chunk.
-    let large = "0123456789abcdef".repeat(60_000) + "end";
+    // Over the size that is kept in memory, and no multiple of a chunk.
+    let large = "0123456789abcdef".repeat(300_000) + "end";
     server
         .publish(&[("large.bin", &large), ("empty.txt", "")])
         .await;
@@ -136,7 +139,8 @@ async fn large_files_are_streamed_whole() {
 #[tokio::test]
 async fn a_damaged_object_is_never_served_as_if_it_were_whole() {
     let server = TestServer::start().await;
-    let large = "x".repeat(400_000);
+    // Over the size that is kept in memory.
+    let large = "x".repeat(5_000_000);
     server
         .publish(&[("small.txt", "small"), ("large.txt", &large)])
         .await;
@@ -154,6 +158,8 @@ async fn a_damaged_object_is_never_served_as_if_it_were_whole() {
     truncate("small");
     truncate(&large);
     assert_eq!(server.send(Request::get("/small.txt")).await.status, 500);
+    let compressed = Request::get("/small.txt").header("accept-encoding", "br");
+    assert_eq!(server.send(compressed).await.status, 500);
     let mut connection = server.connect().await;
     connection
         .write(&Request::get("/large.txt").head_bytes())

@@ -1,0 +1,254 @@
+//! What a request is to be answered with: files, the site's own redirects, assets of earlier deploys, the
+//! page for what is not there.
+//!
+//! Pure. The order is: a forced redirect that is the first rule to match; the site's file; the asset of an
+//! earlier deploy; the first redirect that matches; the page of a single-page application; the nearest
+//! `404.html`. So a file is never hidden by a rule that does not say so, and a catch-all rule does not take
+//! the old pages' assets away.
+
+use http::{HeaderMap, header};
+use onsave_protocol::rules::{Action, CatchAll, ErrorStatus, Match, RedirectStatus};
+
+use super::{
+    fingerprint::is_fingerprinted,
+    media_type::{self, is_html},
+    resolve::{Found, INDEX, Read, RequestPath, Target, root_not_found_page},
+};
+use crate::{
+    config::{Fallback, Serving},
+    current::Current,
+};
+
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'r> {
+    /// The path as it was sent.
+    pub(super) path: &'r str,
+    /// The query as it was sent, without `?`.
+    pub(super) query: Option<&'r str>,
+    /// The request's headers.
+    pub(super) headers: &'r HeaderMap,
+    /// Now, in milliseconds of Unix time.
+    pub(super) now_unix_ms: u64,
+}
+
+/// What a request is to be answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// A file, with 200.
+    File(Found, Depends),
+    /// Another address.
+    Redirect {
+        /// The status of the answer.
+        status: RedirectStatus,
+        /// The value of `Location`.
+        location: String,
+    },
+    /// Nothing is there.
+    Missing {
+        /// The status of the answer.
+        status: ErrorStatus,
+        /// The page that says so, when the site has one.
+        page: Option<Found>,
+        /// What else was looked at.
+        depends: Depends,
+    },
+    /// The path is sent by nobody who means well.
+    Malformed,
+}
+
+/// What a decision depends on besides the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depends {
+    /// Nothing: the same path gets the same answer as long as the deploy is current.
+    Nothing,
+    /// The query, or the time.
+    Circumstances,
+    /// `Accept`: a page that answers for another is sent to those who want a page.
+    Accept,
+}
+
+/// Returns what a request is to be answered with.
+pub(super) fn decide(current: &Current, serving: &Serving, asked: Asked<'_>) -> Decision {
+    let path = match Read::request(asked.path) {
+        Read::Path(path) => path,
+        Read::Nowhere => {
+            return Decision::Missing {
+                status: ErrorStatus::NotFound,
+                page: root_not_found_page(current.snapshot()),
+                depends: Depends::Nothing,
+            };
+        }
+        Read::Malformed => return Decision::Malformed,
+    };
+    Deciding {
+        current,
+        serving,
+        asked,
+        path,
+    }
+    .decide()
+}
+
+struct Deciding<'r> {
+    current: &'r Current,
+    serving: &'r Serving,
+    asked: Asked<'r>,
+    path: RequestPath<'r>,
+}
+
+impl Deciding<'_> {
+    fn decide(&self) -> Decision {
+        let rules = self.current.rules();
+        let target = self
+            .path
+            .target(self.current.snapshot(), self.serving.trailing_slash);
+        if let Some(target) = target {
+            return match self.rule().filter(Match::is_forced) {
+                Some(rule) if rules.has_forced_redirects() => self.apply(rule.into_action()),
+                _ => self.there(target),
+            };
+        }
+        if let Some(found) = self.earlier_asset() {
+            return Decision::File(found, Depends::Circumstances);
+        }
+        if let Some(rule) = self.rule() {
+            return self.apply(rule.into_action());
+        }
+        match self.serving.fallback {
+            Fallback::SinglePage => self.page_for_all(INDEX),
+            Fallback::NotFoundPage => self.missing(ErrorStatus::NotFound, None, Depends::Nothing),
+        }
+    }
+
+    fn rule(&self) -> Option<Match<'_>> {
+        let redirects = self.current.rules().redirects();
+        if redirects.is_empty() {
+            return None;
+        }
+        redirects.find(&self.path.for_rules(), self.asked.query)
+    }
+
+    fn there(&self, target: Target) -> Decision {
+        let raw = self.asked.path;
+        let moved = |location: String| Decision::Redirect {
+            status: RedirectStatus::PermanentRedirect,
+            location: match self.asked.query {
+                Some(query) => format!("{location}?{query}"),
+                None => location,
+            },
+        };
+        // The path is sent back as it came. It starts with one slash exactly, since a path with an
+        // empty segment means nothing: the location cannot become another host.
+        match target {
+            Target::File(found) if self.current.rules().has_forced_redirects() => {
+                Decision::File(found, Depends::Circumstances)
+            }
+            Target::File(found) => Decision::File(found, Depends::Nothing),
+            Target::WithSlash(_) => moved(format!("{raw}/")),
+            Target::WithoutSlash(_) => moved(raw.trim_end_matches('/').to_owned()),
+        }
+    }
+
+    /// Returns an asset that a page of an earlier deploy may still ask for.
+    ///
+    /// Only one whose name carries its content's hash: under any other name, old bytes would be wrong.
+    fn earlier_asset(&self) -> Option<Found> {
+        let path = self.path.name();
+        if !self.path.has_extension() || !is_fingerprinted(path) {
+            return None;
+        }
+        let grace = u64::try_from(self.serving.asset_grace.as_millis()).unwrap_or(u64::MAX);
+        if grace == 0 {
+            return None;
+        }
+        let not_before = self.asked.now_unix_ms.saturating_sub(grace);
+        let (entry, since) = self.current.earlier_file(path, not_before)?;
+        Some(Found {
+            path: path.to_owned(),
+            entry,
+            since,
+        })
+    }
+
+    fn apply(&self, action: Action) -> Decision {
+        match action {
+            Action::Redirect { status, location } => Decision::Redirect { status, location },
+            Action::Rewrite { path, catch_all } => {
+                let found = self.file_at(&path);
+                match (catch_all, found) {
+                    (CatchAll::Yes, Some(page)) if is_html(&media_type::of_path(&page.path)) => {
+                        self.page_for_all(&page.path)
+                    }
+                    (_, Some(found)) => Decision::File(found, Depends::Circumstances),
+                    (_, None) => self.missing(ErrorStatus::NotFound, None, Depends::Circumstances),
+                }
+            }
+            Action::Status { code, path } => {
+                self.missing(code, self.file_at(&path), Depends::Circumstances)
+            }
+        }
+    }
+
+    /// Returns `page` to whoever asks for a page: a missing asset stays missing.
+    fn page_for_all(&self, page: &str) -> Decision {
+        let wants_page = !self.path.has_extension() && accepts_html(self.asked.headers);
+        match self.file_at(&format!("/{page}")).filter(|_| wants_page) {
+            Some(found) => Decision::File(found, Depends::Accept),
+            None => self.missing(ErrorStatus::NotFound, None, Depends::Accept),
+        }
+    }
+
+    /// Returns the file at a path of the site, wherever its address is.
+    fn file_at(&self, path: &str) -> Option<Found> {
+        let Read::Path(path) = Read::site(path.strip_prefix('/')?.into()) else {
+            return None;
+        };
+        path.target(self.current.snapshot(), self.serving.trailing_slash)
+            .map(Target::into_file)
+    }
+
+    fn missing(&self, status: ErrorStatus, page: Option<Found>, depends: Depends) -> Decision {
+        let nearest = || match status {
+            ErrorStatus::NotFound => self.path.not_found_page(self.current.snapshot()),
+            ErrorStatus::Gone => None,
+        };
+        Decision::Missing {
+            status,
+            page: page.or_else(nearest),
+            depends,
+        }
+    }
+}
+
+/// Returns whether the peer takes a page (RFC 9110, section 12.5.1): without a say, it does.
+fn accepts_html(headers: &HeaderMap) -> bool {
+    let mut said = false;
+    let mut best: Option<(u8, bool)> = None;
+    for value in headers.get_all(header::ACCEPT) {
+        said = true;
+        for range in value.to_str().unwrap_or_default().split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let specificity = match parts
+                .next()
+                .unwrap_or_default()
+                .to_ascii_lowercase()
+                .as_str()
+            {
+                "text/html" | "application/xhtml+xml" => 2,
+                "text/*" => 1,
+                "*/*" => 0,
+                _ => continue,
+            };
+            let refused = parts.any(|part| {
+                let weight = part.strip_prefix("q=").and_then(|text| text.parse().ok());
+                weight == Some(0.0_f32)
+            });
+            // The most specific range counts.
+            if best.is_none_or(|(before, _)| specificity > before) {
+                best = Some((specificity, !refused));
+            }
+        }
+    }
+    best.map_or(!said, |(_, accepted)| accepted)
+}
