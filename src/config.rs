@@ -37,6 +37,7 @@ mod tests;
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use onsave_protocol::Secret;
+use onsave_server::config::Serving;
 
 pub use self::{
     app_name::app_name_of,
@@ -85,6 +86,8 @@ pub struct LocalTarget {
     pub volume: PathBuf,
     /// How many deploys are kept.
     pub keep_deploys: NonZeroUsize,
+    /// How the site is served.
+    pub serving: Serving,
 }
 
 /// A running server.

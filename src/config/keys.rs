@@ -45,6 +45,10 @@ pub(crate) static TARGET_SECRET_FILE: Key = key("target.secret_file");
 pub(crate) static LOCAL_ADDRESS: Key = with_default("local.address", "127.0.0.1:8080");
 pub(crate) static LOCAL_VOLUME: Key = with_default("local.volume", ".onsave/volume");
 pub(crate) static LOCAL_KEEP_DEPLOYS: Key = with_default("local.keep_deploys", "5");
+pub(crate) static SERVE_TRAILING_SLASH: Key = with_default("serve.trailing_slash", "auto");
+pub(crate) static SERVE_SINGLE_PAGE: Key = with_default("serve.single_page", "false");
+pub(crate) static SERVE_ASSET_GRACE_S: Key = with_default("serve.asset_grace_s", "86400");
+pub(crate) static SERVE_SECURITY_HEADERS: Key = with_default("serve.security_headers", "true");
 pub(crate) static WATCH_QUIET_MS: Key = with_default("watch.quiet_ms", "25");
 pub(crate) static WATCH_MAX_WAIT_MS: Key = with_default("watch.max_wait_ms", "5000");
 pub(crate) static WATCH_POLL: Key = with_default("watch.poll", "auto");
@@ -60,7 +64,7 @@ pub(crate) static LOG_FORMAT: Key = with_default("log.format", "pretty");
 pub(crate) static LOG_FILTER: Key = with_default("log.filter", "info,onsave_server=warn");
 
 /// Every key, in the order in which they are shown.
-pub(crate) static ALL: [&Key; 20] = [
+pub(crate) static ALL: [&Key; 24] = [
     &APP,
     &DIR,
     &TARGET_KIND,
@@ -69,6 +73,10 @@ pub(crate) static ALL: [&Key; 20] = [
     &LOCAL_ADDRESS,
     &LOCAL_VOLUME,
     &LOCAL_KEEP_DEPLOYS,
+    &SERVE_TRAILING_SLASH,
+    &SERVE_SINGLE_PAGE,
+    &SERVE_ASSET_GRACE_S,
+    &SERVE_SECURITY_HEADERS,
     &WATCH_QUIET_MS,
     &WATCH_MAX_WAIT_MS,
     &WATCH_POLL,

@@ -12,6 +12,7 @@ use std::{
 };
 
 use onsave_protocol::{Secret, limits};
+use onsave_server::config::{Fallback, SecurityHeaders, Serving, TrailingSlash};
 
 use super::{
     Config, LocalTarget, LogConfig, LogFormat, PollMode, PublishConfig, Setting, Source,
@@ -142,10 +143,40 @@ fn read_local(reading: &mut Reading<'_>) -> Option<LocalTarget> {
     let volume = reading.path(&keys::LOCAL_VOLUME);
     // Each kept deploy is a whole tree of links; a thousand are more than anybody looks through.
     let keep_deploys = reading.whole(&keys::LOCAL_KEEP_DEPLOYS, 1..=1_000);
+    let serving = read_serve(reading);
     Some(LocalTarget {
+        serving: serving?,
         address: address?,
         volume: volume?,
         keep_deploys: NonZeroUsize::new(usize::try_from(keep_deploys?).ok()?)?,
+    })
+}
+
+fn read_serve(reading: &mut Reading<'_>) -> Option<Serving> {
+    let policies = [
+        ("auto", TrailingSlash::Auto),
+        ("never", TrailingSlash::Never),
+        ("always", TrailingSlash::Always),
+    ];
+    let trailing_slash = reading.choice(&keys::SERVE_TRAILING_SLASH, &policies);
+    let single_page = reading.switch(&keys::SERVE_SINGLE_PAGE);
+    // A year: what is older was loaded by nobody who still has it open.
+    let asset_grace = reading.whole(&keys::SERVE_ASSET_GRACE_S, 0..=31_536_000);
+    let security_headers = reading.switch(&keys::SERVE_SECURITY_HEADERS);
+    Some(Serving {
+        trailing_slash: trailing_slash?,
+        fallback: if single_page? {
+            Fallback::SinglePage
+        } else {
+            Fallback::NotFoundPage
+        },
+        asset_grace: Duration::from_secs(asset_grace?),
+        security_headers: if security_headers? {
+            SecurityHeaders::Default
+        } else {
+            SecurityHeaders::Off
+        },
+        ..Serving::default()
     })
 }
 

@@ -142,7 +142,7 @@ fn nothing_said_gives_the_defaults() {
 /// Three values for each key, as the file, a variable and a flag would write them.
 ///
 /// The third column is quoted where TOML wants it.
-const THREE_VALUES: [(&Key, [&str; 3], &str); 20] = [
+const THREE_VALUES: [(&Key, [&str; 3], &str); 24] = [
     (&keys::APP, ["a", "b", "c"], "\""),
     (&keys::DIR, ["/a", "/b", "/c"], "\""),
     (&keys::TARGET_KIND, ["url", "local", "url"], "\""),
@@ -159,6 +159,18 @@ const THREE_VALUES: [(&Key, [&str; 3], &str); 20] = [
     ),
     (&keys::LOCAL_VOLUME, ["/a", "/b", "/c"], "\""),
     (&keys::LOCAL_KEEP_DEPLOYS, ["1", "2", "3"], ""),
+    (
+        &keys::SERVE_TRAILING_SLASH,
+        ["never", "always", "auto"],
+        "\"",
+    ),
+    (&keys::SERVE_SINGLE_PAGE, ["true", "false", "true"], ""),
+    (&keys::SERVE_ASSET_GRACE_S, ["1", "2", "3"], ""),
+    (
+        &keys::SERVE_SECURITY_HEADERS,
+        ["false", "true", "false"],
+        "",
+    ),
     (&keys::WATCH_QUIET_MS, ["1", "2", "3"], ""),
     (&keys::WATCH_MAX_WAIT_MS, ["1001", "1002", "1003"], ""),
     (&keys::WATCH_POLL, ["always", "never", "auto"], "\""),

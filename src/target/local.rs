@@ -89,7 +89,10 @@ impl LocalSiteServer<'_> {
             volume: self.config.volume.clone(),
         };
         let server = LocalServer::start(
-            ServerConfig::new(&self.config.volume, secret.clone()),
+            ServerConfig {
+                serving: self.config.serving.clone(),
+                ..ServerConfig::new(&self.config.volume, secret.clone())
+            },
             store,
             listener,
             file.clone(),
@@ -274,6 +277,7 @@ mod tests {
                 config: LocalTarget {
                     address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
                     volume: folder.path().join(".onsave/volume"),
+                    serving: onsave_server::config::Serving::default(),
                     keep_deploys: NonZeroUsize::MIN,
                 },
                 state: SiteState::locate(&surroundings, folder.path()).unwrap(),
