@@ -243,7 +243,7 @@ impl Seen {
                 median.server_busy * 100.0
             )?;
         }
-        write!(
+        writeln!(
             out,
             "\n{} publishes, {} of them late; {} pages read beside wrk; {} faults.\n",
             self.publishes,
@@ -251,11 +251,14 @@ impl Seen {
             self.reads,
             self.faults.len()
         )?;
-        let shown = self.faults.iter().take(FAULTS_SHOWN);
-        for fault in shown {
-            write!(out, "\n- {fault}")?;
+        for fault in self.faults.iter().take(FAULTS_SHOWN) {
+            writeln!(out, "- {fault}")?;
         }
-        writeln!(out, "\n")
+        if self.faults.is_empty() {
+            Ok(())
+        } else {
+            writeln!(out)
+        }
     }
 
     /// Returns the goals of serving while publishes land.
