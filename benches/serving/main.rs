@@ -93,6 +93,9 @@ fn main() -> io::Result<()> {
         memory.print(&mut out)?;
         goals.extend(memory.goals());
     }
+    if goals.is_empty() {
+        return Ok(());
+    }
     writeln!(out, "**Goals**\n")?;
     goals::print(&goals, &mut out)
 }
