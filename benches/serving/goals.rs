@@ -206,10 +206,7 @@ impl Comparison {
             format!("{held} of {loads}; worst {ratio:.2} ({})", load_of(one))
         });
         if !missing.is_empty() {
-            text = format!(
-                "{text}; not supported by this build: {}",
-                missing.join("; ")
-            );
+            text = format!("{text}; failed: {}", missing.join("; "));
         }
         Some(Goal {
             wanted: self.wanted.to_owned(),

@@ -28,7 +28,7 @@ pub(crate) struct Measured {
 pub(crate) enum Outcome {
     /// The median of the rounds.
     Done { figures: Figures, body_bytes: usize },
-    /// This project's server does not do it, or fails at it; the text says how.
+    /// This project's server does not do it, or fails at it; the text says which and how.
     Failed(String),
 }
 
@@ -174,7 +174,7 @@ fn cells(outcome: &Outcome) -> String {
             figures.wrk_busy * 100.0,
         ),
         Outcome::Failed(fault) => {
-            format!("not supported by this build: {fault} | | | | | | |")
+            format!("**failed**: {fault} | | | | | | |")
         }
     }
 }
