@@ -1,7 +1,7 @@
 //! A site like the ones that generators write: a folder per page, pages of about 11.5 KB that have
 //! much in common and much that is their own.
 
-use crate::harness::SiteFolder;
+use crate::{harness::SiteFolder, random::Random};
 
 /// The page that is edited.
 pub(crate) const EDITED: &str = "section-0/page-0/index.html";
@@ -31,18 +31,11 @@ pub(crate) fn page(number: u32, sentence: &str) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>Page {number}</title>\n\
          <link rel=\"stylesheet\" href=\"/site.css\"></head>\n<body>\n<h1>Page {number}</h1>\n<p>{sentence}</p>\n"
     );
-    // A small generator of its own (SplitMix64), so that every run measures the same bytes.
-    let mut state = u64::from(number);
-    let mut next = || {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed ^ (mixed >> 31)
-    };
+    let mut random = Random::new(u64::from(number));
     while text.len() < 11_500 {
         text.push_str("<p>");
         for _ in 0..60 {
-            let index = usize::try_from(next() % 32).expect("it is below 32");
-            text.push_str(WORDS[index]);
+            text.push_str(WORDS[random.below(WORDS.len())]);
             text.push(' ');
         }
         text.push_str("</p>\n");

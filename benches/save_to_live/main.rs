@@ -15,6 +15,7 @@ mod big_site;
 mod first_publish;
 mod flags;
 mod latency;
+mod random;
 mod resources;
 mod samples;
 

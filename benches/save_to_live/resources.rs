@@ -56,7 +56,7 @@ pub(crate) fn at_rest(processes: [u32; 2]) -> [AtRest; 2] {
             .all(|id| fs::exists(format!("/proc/{id}")).is_ok_and(|there| there))
     });
     let after = processes.map(processor_ticks);
-    // The kernel's USER_HZ is 100 on every Linux that this runs on.
+    // A tick is a hundredth of a second.
     let percent = |index: usize| (after[index] - before[index]) as f64 / REST.as_secs_f64();
     [0, 1].map(|index| AtRest {
         resident: resident(processes[index]),
@@ -100,7 +100,9 @@ pub(crate) fn machine() -> String {
     )
 }
 
-fn processor_ticks(id: u32) -> u64 {
+/// Returns the processor time that a process has used, in hundredths of a second, which is what
+/// `USER_HZ` is on every Linux that this runs on.
+pub(crate) fn processor_ticks(id: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).expect("the process runs");
     // The name may hold spaces; user and system time are fields 14 and 15 of all, so the 12th and
     // 13th after it.
@@ -114,7 +116,8 @@ fn processor_ticks(id: u32) -> u64 {
     ticks(11) + ticks(12)
 }
 
-fn resident(id: u32) -> u64 {
+/// Returns the resident memory of a process in bytes.
+pub(crate) fn resident(id: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{id}/status")).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = line

@@ -33,7 +33,8 @@ pub(crate) fn throughout(span: Duration, what: &str, mut holds: impl FnMut() -> 
     assert!(broken.is_none(), "did not hold for {span:?}: {what}");
 }
 
-fn look_until<T>(end: Instant, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+/// Returns what `look` finds until `end`, looking at least once.
+pub(crate) fn look_until<T>(end: Instant, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     loop {
         if let Some(found) = look() {
             return Some(found);
