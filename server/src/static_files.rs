@@ -3,6 +3,7 @@
 //! | module | does |
 //! |---|---|
 //! | [`resolve`] | request path → what of the snapshot it means; pure |
+//! | [`coding`] | `Accept-Encoding` → the codings that a peer takes, best first; pure |
 //! | [`conditional`] | validators: entity tags, preconditions and `If-Range`; pure |
 //! | [`range`] | `Range` → byte ranges, and the plan of a body of several parts; pure |
 //! | [`reply_body`] | bytes of an answer, from memory or streamed from an object |
@@ -11,6 +12,11 @@
 //! is the object that the entry names. Files are read on the blocking pool, small ones in one go.
 //! Ranges, encodings, redirect rules and header rules are not here yet.
 
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the pipeline does not negotiate yet")
+)]
+pub(crate) mod coding;
 #[cfg_attr(
     not(test),
     expect(dead_code, reason = "the pipeline does not ask all of it yet")
