@@ -5,6 +5,7 @@
 //! | [`resolve`] | request path → what of the snapshot it means; pure |
 //! | [`coding`] | `Accept-Encoding` → the codings that a peer takes, best first; pure |
 //! | [`conditional`] | validators: entity tags, preconditions and `If-Range`; pure |
+//! | [`fingerprint`] | whether a name carries a hash of the content; pure |
 //! | [`media_type`] | name of a file → `Content-Type`, and whether it shrinks; pure |
 //! | [`range`] | `Range` → byte ranges, and the plan of a body of several parts; pure |
 //! | [`reply_body`] | bytes of an answer, from memory or streamed from an object |
@@ -23,6 +24,11 @@ pub(crate) mod coding;
     expect(dead_code, reason = "the pipeline does not ask all of it yet")
 )]
 pub(crate) mod conditional;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the pipeline lets nothing be immutable yet")
+)]
+mod fingerprint;
 #[cfg_attr(
     not(test),
     expect(dead_code, reason = "the pipeline asks the table itself until then")
