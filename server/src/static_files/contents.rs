@@ -108,6 +108,30 @@ impl Contents {
         }
     }
 
+    /// Returns a file's bytes when they are in memory.
+    pub(super) fn identity_now(&self, entry: FileEntry) -> Option<Bytes> {
+        let key = Key {
+            digest: entry.digest,
+            coding: Coding::Identity,
+        };
+        match self.cache.get(&key)? {
+            Kept::Bytes(bytes) => Some(bytes),
+            Kept::NotWorth => None,
+        }
+    }
+
+    /// Returns what is known of a variant of a file; nothing when it has to be made first.
+    pub(super) fn encoded_now(&self, entry: FileEntry, coding: Coding) -> Option<Variant> {
+        if entry.size > self.largest {
+            return Some(Variant::None);
+        }
+        let key = Key {
+            digest: entry.digest,
+            coding,
+        };
+        self.cache.get(&key).map(Variant::from)
+    }
+
     /// Returns a file's bytes; `None` when it is too large to be kept in memory.
     ///
     /// # Errors
@@ -125,9 +149,6 @@ impl Contents {
             digest: entry.digest,
             coding: Coding::Identity,
         };
-        if let Some(Kept::Bytes(bytes)) = self.cache.get(&key) {
-            return Ok(Some(bytes));
-        }
         let read = self
             .cache
             .get_or_insert_async(&key, async {
@@ -160,9 +181,6 @@ impl Contents {
             digest: entry.digest,
             coding,
         };
-        if let Some(kept) = self.cache.get(&key) {
-            return Ok(kept.into());
-        }
         let Ok(_permit) = self.encoders.try_acquire() else {
             return Ok(Variant::Busy);
         };
