@@ -49,7 +49,7 @@ use quick_cache::{Weighter, sync::Cache};
 pub(crate) use self::reply_body::ReplyBody;
 use self::{
     coding::{Accepted, Coding},
-    contents::{Contents, Variant},
+    contents::{Contents, Variant, bounded},
     decide::{Asked, Decision, Depends, decide},
     plan::{Plan, PlannedBody},
     prepared::{Head, Occasion, Prepared, Representation, Role, apply_rules, security_headers},
@@ -137,11 +137,10 @@ impl StaticFiles {
     /// Returns what serves the site of `store`.
     pub(crate) fn new(store: Store, serving: Serving) -> Self {
         let for_prepared = serving.cache_bytes / SHARE_OF_PREPARED;
-        let items = usize::try_from(for_prepared / PREPARED_BYTES).unwrap_or(1);
         Self {
             store,
             contents: Contents::new(serving.cache_bytes - for_prepared),
-            prepared: Cache::with_weighter(items.max(1), for_prepared, PreparedWeight),
+            prepared: bounded(for_prepared, PREPARED_BYTES, PreparedWeight),
             serving,
         }
     }
