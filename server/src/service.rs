@@ -17,7 +17,7 @@ use crate::{
     deploys::{Endpoint, unsigned_health},
     reply::Refusal,
     request_body::RequestBody,
-    router::{Route, route},
+    router::{NoRoute, Route, route},
     static_files::{ReplyBody, SiteRequest, StaticFiles},
     store::Store,
 };
@@ -77,6 +77,18 @@ impl Service {
         if let Ok(Route::Site) = routed {
             return self.serve_site(&parts, peer).await;
         }
+        // In a box of its own: what a call needs is large, and visitors would carry it about.
+        Box::pin(self.endpoint_answer(routed, parts, incoming, peer)).await
+    }
+
+    /// Answers a call of the sync endpoint, in a task of its own.
+    async fn endpoint_answer(
+        self: Arc<Self>,
+        routed: Result<Route, NoRoute>,
+        parts: Parts,
+        incoming: Incoming,
+        peer: IpAddr,
+    ) -> Response<ReplyBody> {
         let request_id = request_id(&parts.headers);
         let span = tracing::info_span!(
             "request",
