@@ -20,6 +20,7 @@ use self::timed_io::{Phase, TimedIo};
 use crate::{
     auth::NonceError,
     config::{Limits, ServerConfig, Timeouts},
+    metrics::Metrics,
     service::Service,
     store::Store,
 };
@@ -160,8 +161,10 @@ impl Connections {
         });
         let connection = self.builder.serve_connection(TokioIo::new(io), answer);
         let (draining, cut) = (self.draining.clone(), self.cut.clone());
+        let counted = self.service.metrics().map(Metrics::connection);
         self.tasks.spawn(async move {
             let _permit = permit;
+            let _counted = counted;
             let mut connection = std::pin::pin!(connection);
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,

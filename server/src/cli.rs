@@ -4,12 +4,13 @@
 //! not given. All faults are found before any is reported. The environment is handed in, so that
 //! tests need none. Parsing never acts.
 
+mod bounds;
 mod settings;
 
 use std::{
     ffi::OsString,
     fmt,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
     path::{Path, PathBuf},
 };
@@ -17,9 +18,8 @@ use std::{
 use clap::Parser;
 
 use crate::{
-    config::{
-        Fallback, Limits, PeerSource, Secrets, SecurityHeaders, ServerConfig, Serving, Timeouts,
-    },
+    config::{PeerSource, Secrets, ServerConfig},
+    observer::AccessLogFormat,
     reply::chain,
     store::StoreOptions,
     telemetry::{self, LogFormat},
@@ -52,7 +52,8 @@ Secrets come from the environment or from a file, never from a flag:
 
 When it is ready, the server writes one line to standard output:
   onsave-server ready on http://127.0.0.1:8080
-With port 0 the system chooses the port, and the line says which. Log lines go to standard error.
+With port 0 the system chooses the port, and the line says which. Where metrics are on, a second line
+says where; then come the lines of the access log, where that is on. Log lines go to standard error.
 
 Exit codes: 0 ended as asked, or nothing wrong with the volume; 1 failed; 2 flags or environment
 are wrong; 3 --verify found damage.
@@ -166,6 +167,21 @@ pub struct Arguments {
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
     drain_seconds: Option<String>,
 
+    /// Where the metrics are scraped, such as 0.0.0.0:9091, at /metrics
+    /// [env: METRICS_ADDRESS] [default: nowhere]
+    #[arg(long, value_name = "IP:PORT", help_heading = "Logging")]
+    metrics_address: Option<String>,
+
+    /// A line for each request on standard output: off, common or json
+    /// [env: ACCESS_LOG] [default: off]
+    #[arg(long, value_name = "SHAPE", help_heading = "Logging")]
+    access_log: Option<String>,
+
+    /// Say in every answer how long it took, and not only when a request has Onsave-Server-Timing: true
+    /// or false [env: SERVER_TIMING] [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Logging")]
+    server_timing: Option<String>,
+
     /// The shape of log lines: pretty or json [env: LOG_FORMAT] [default: pretty]
     #[arg(long, value_name = "SHAPE", help_heading = "Logging")]
     log_format: Option<String>,
@@ -194,6 +210,10 @@ pub struct ServeCommand {
     pub address: Option<IpAddr>,
     /// The port to listen on.
     pub port: u16,
+    /// Where the metrics are scraped, if anywhere.
+    pub metrics_address: Option<SocketAddr>,
+    /// The shape of the access log; nothing where there is none.
+    pub access_log: Option<AccessLogFormat>,
     /// The shape of log lines.
     pub log_format: LogFormat,
     /// The log filter.
@@ -262,6 +282,18 @@ impl Arguments {
         );
         let address = source.given(self.address.as_deref(), "address", "ADDRESS");
         let port = source.value(self.port.as_deref(), "port", "PORT", 8080);
+        let metrics_address = source.given(
+            self.metrics_address.as_deref(),
+            "metrics-address",
+            "METRICS_ADDRESS",
+        );
+        let access_log = source.value(self.access_log.as_deref(), "access-log", "ACCESS_LOG", None);
+        let server_timing = source.value(
+            self.server_timing.as_deref(),
+            "server-timing",
+            "SERVER_TIMING",
+            false,
+        );
         let log_format = source.value(
             self.log_format.as_deref(),
             "log-format",
@@ -272,32 +304,18 @@ impl Arguments {
         if let Err(error) = telemetry::check_filter(&log_filter) {
             source.faults.push(format!("RUST_LOG: {}", chain(&error)));
         }
-        let current = source.secret("SYNC_SECRET", "SYNC_SECRET_FILE");
-        let previous = source.secret("SYNC_SECRET_PREVIOUS", "SYNC_SECRET_PREVIOUS_FILE");
-        if current.is_none()
-            && !source
-                .faults
-                .iter()
-                .any(|fault| fault.contains("SYNC_SECRET"))
-        {
-            source.faults.push(
-                "SYNC_SECRET is required: the secret that the client shares, or a file that holds \
-                 it in SYNC_SECRET_FILE"
-                    .into(),
-            );
-        }
+        let secrets = secrets(source);
         let mut store = StoreOptions::new(root);
         store.keep_deploys = keep;
         store.max_files = limits.files;
         store.max_file_bytes = limits.file_bytes;
-        let mut config = ServerConfig::new(root, current?);
-        config.secrets = Secrets {
-            previous,
-            ..config.secrets
-        };
+        let secrets = secrets?;
+        let mut config = ServerConfig::new(root, secrets.current.clone());
+        config.secrets = secrets;
         config.limits = limits;
         config.timeouts = timeouts;
         config.serving = serving;
+        config.observation.server_timing = server_timing;
         if trust {
             config.peer_source = PeerSource::FlyClientIp;
         }
@@ -306,129 +324,32 @@ impl Arguments {
             config,
             address,
             port,
+            metrics_address,
+            access_log,
             log_format,
             log_filter,
         })
     }
+}
 
-    fn serving(&self, source: &mut Source<'_>) -> Serving {
-        let default = Serving::default();
-        let single_page = self.single_page.as_deref();
-        let security_headers = self.security_headers.as_deref();
-        Serving {
-            trailing_slash: source.value(
-                self.trailing_slash.as_deref(),
-                "trailing-slash",
-                "TRAILING_SLASH",
-                default.trailing_slash,
-            ),
-            fallback: if source.value(single_page, "single-page", "SINGLE_PAGE", false) {
-                Fallback::SinglePage
-            } else {
-                Fallback::NotFoundPage
-            },
-            asset_grace: source.seconds_or_none(
-                self.asset_grace_seconds.as_deref(),
-                "ASSET_GRACE_SECONDS",
-                default.asset_grace,
-            ),
-            security_headers: if source.value(
-                security_headers,
-                "security-headers",
-                "SECURITY_HEADERS",
-                true,
-            ) {
-                SecurityHeaders::Default
-            } else {
-                SecurityHeaders::Off
-            },
-            cache_bytes: source.count(
-                self.cache_bytes.as_deref(),
-                "CACHE_BYTES",
-                default.cache_bytes,
-            ),
-        }
+/// Reads the secrets, of which the current one has to be there.
+fn secrets(source: &mut Source<'_>) -> Option<Secrets> {
+    let current = source.secret("SYNC_SECRET", "SYNC_SECRET_FILE");
+    let previous = source.secret("SYNC_SECRET_PREVIOUS", "SYNC_SECRET_PREVIOUS_FILE");
+    if current.is_none()
+        && !source
+            .faults
+            .iter()
+            .any(|fault| fault.contains("SYNC_SECRET"))
+    {
+        source.faults.push(
+            "SYNC_SECRET is required: the secret that the client shares, or a file that holds \
+                 it in SYNC_SECRET_FILE"
+                .into(),
+        );
     }
-
-    fn limits(&self, source: &mut Source<'_>) -> Limits {
-        let Limits {
-            connections,
-            head_bytes,
-            v1_body_bytes,
-            v1_bodies,
-            changeset_bytes,
-            frame_header_bytes,
-            file_bytes,
-            files,
-            failures_per_minute,
-        } = Limits::default();
-        let limits = Limits {
-            connections: source.count(
-                self.max_connections.as_deref(),
-                "MAX_CONNECTIONS",
-                connections,
-            ),
-            head_bytes: source.count(self.max_head_bytes.as_deref(), "MAX_HEAD_BYTES", head_bytes),
-            v1_body_bytes: source.count(
-                self.max_v1_body_bytes.as_deref(),
-                "MAX_V1_BODY_BYTES",
-                v1_body_bytes,
-            ),
-            v1_bodies: source.count(self.max_v1_bodies.as_deref(), "MAX_V1_BODIES", v1_bodies),
-            changeset_bytes: source.count(
-                self.max_changeset_bytes.as_deref(),
-                "MAX_CHANGESET_BYTES",
-                changeset_bytes,
-            ),
-            frame_header_bytes,
-            file_bytes: source.count(self.max_file_bytes.as_deref(), "MAX_FILE_BYTES", file_bytes),
-            files: source.count(self.max_files.as_deref(), "MAX_FILES", files),
-            failures_per_minute: source.count(
-                self.max_failures_per_minute.as_deref(),
-                "MAX_FAILURES_PER_MINUTE",
-                failures_per_minute,
-            ),
-        };
-        for (variable, at_once) in [
-            ("MAX_CONNECTIONS", limits.connections),
-            ("MAX_V1_BODIES", limits.v1_bodies),
-        ] {
-            if at_once > MOST_AT_ONCE {
-                source
-                    .faults
-                    .push(format!("{variable} can be at most {MOST_AT_ONCE}"));
-            }
-        }
-        if limits.head_bytes < 8 * 1024 {
-            source
-                .faults
-                .push("MAX_HEAD_BYTES has to be at least 8192".into());
-        }
-        limits
-    }
-
-    fn timeouts(&self, source: &mut Source<'_>) -> Timeouts {
-        let defaults = Timeouts::default();
-        Timeouts {
-            head: source.seconds(self.head_seconds.as_deref(), "HEAD_SECONDS", defaults.head),
-            body_idle: source.seconds(
-                self.body_idle_seconds.as_deref(),
-                "BODY_IDLE_SECONDS",
-                defaults.body_idle,
-            ),
-            keep_alive: source.seconds(
-                self.keep_alive_seconds.as_deref(),
-                "KEEP_ALIVE_SECONDS",
-                defaults.keep_alive,
-            ),
-            drain: source.seconds(
-                self.drain_seconds.as_deref(),
-                "DRAIN_SECONDS",
-                defaults.drain,
-            ),
-            ..defaults
-        }
-    }
+    let current = current?;
+    Some(Secrets { current, previous })
 }
 
 #[cfg(test)]
@@ -438,7 +359,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
-    use crate::config::TrailingSlash;
+    use crate::config::{Fallback, Limits, SecurityHeaders, Serving, Timeouts, TrailingSlash};
 
     fn resolve(flags: &[&str], variables: &[(&str, &str)]) -> Result<Command, ConfigFaults> {
         let all = std::iter::once(&"onsave-server").chain(flags);
@@ -617,6 +538,9 @@ mod tests {
             "ASSET_GRACE_SECONDS",
             "SECURITY_HEADERS",
             "CACHE_BYTES",
+            "METRICS_ADDRESS",
+            "ACCESS_LOG",
+            "SERVER_TIMING",
             "LOG_FORMAT",
             "RUST_LOG",
         ] {

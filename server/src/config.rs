@@ -10,6 +10,7 @@ use onsave_protocol::{
     limits::{MAX_CHANGESET_BYTES, MAX_FILE_BYTES, MAX_FILES, MAX_FRAME_HEADER_BYTES},
 };
 
+pub use crate::observer::Observation;
 use crate::store::{Clock, SystemClock};
 
 /// Everything that [`crate::serve`] needs to know besides the store and the listener.
@@ -25,6 +26,8 @@ pub struct ServerConfig {
     pub peer_source: PeerSource,
     /// How the site is served, as far as the site itself does not say.
     pub serving: Serving,
+    /// What is told of requests.
+    pub observation: Observation,
     /// Where the nonces of accepted requests are kept across a restart.
     pub nonce_file: PathBuf,
     /// The wall clock that signatures are compared with.
@@ -151,6 +154,7 @@ impl ServerConfig {
             timeouts: Timeouts::default(),
             peer_source: PeerSource::Socket,
             serving: Serving::default(),
+            observation: Observation::default(),
             nonce_file: root.join(NONCE_FILE),
             clock: Arc::new(SystemClock),
         }

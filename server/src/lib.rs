@@ -21,6 +21,7 @@
 //! | `reply` | outcome → status, code, words |
 //! | [`store`] | the only writer of the volume |
 //! | [`snapshot`] | the files of one deploy |
+//! | [`observer`], [`metrics`] | what is told of each request: access log, counters |
 //! | [`current`] | what visitors are served |
 //! | [`telemetry`], [`shutdown`] | what a process sets up once |
 //!
@@ -33,6 +34,8 @@ pub mod cli;
 pub mod config;
 pub mod current;
 mod deploys;
+pub mod metrics;
+pub mod observer;
 mod reply;
 mod request_body;
 mod router;

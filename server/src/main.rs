@@ -6,6 +6,7 @@ use std::{
     io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::Context as _;
@@ -13,11 +14,14 @@ use clap::Parser as _;
 use onsave_server::{
     Store,
     cli::{Arguments, Command, ServeCommand, exit_code},
+    metrics::{Metrics, serve_metrics},
+    observer::AccessLog,
     serve,
     shutdown::ShutdownSignals,
     store, telemetry,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().resolve(&|name| std::env::var_os(name)) {
@@ -61,15 +65,49 @@ async fn serve_until_signal(command: ServeCommand) -> anyhow::Result<()> {
     let signals = ShutdownSignals::new().context("signals cannot be received")?;
     let listener = bind(command.address, command.port).await?;
     let local = listener.local_addr().context("the address is unknown")?;
+    let metrics_listener = match command.metrics_address {
+        Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            Some(bound.with_context(|| format!("cannot listen for scrapes on {address}"))?)
+        }
+        None => None,
+    };
     let options = command.store;
     let store = tokio::task::spawn_blocking(move || Store::open(options)).await??;
+    say(format_args!(
+        "onsave-server ready on http://{}",
+        reachable(local)
+    ))?;
+    let mut config = command.config;
+    let stop = CancellationToken::new();
+    let mut scrapes = JoinSet::new();
+    if let Some(listener) = metrics_listener {
+        let local = listener.local_addr().context("the address is unknown")?;
+        let place = reachable(local);
+        say(format_args!(
+            "onsave-server metrics on http://{place}/metrics"
+        ))?;
+        let metrics = Arc::new(Metrics::default());
+        config.observation.metrics = Some(Arc::clone(&metrics));
+        let stopped = stop.clone().cancelled_owned();
+        scrapes.spawn(serve_metrics(listener, metrics, store.clone(), stopped));
+    }
+    if let Some(format) = command.access_log {
+        let log = AccessLog::start(format, io::stdout());
+        config.observation.access_log =
+            Some(Arc::new(log.context("the access log cannot be started")?));
+    }
+    let served = serve(config, store, listener, signals.received()).await;
+    stop.cancel();
+    scrapes.join_all().await;
+    Ok(served?)
+}
+
+fn say(line: std::fmt::Arguments<'_>) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "onsave-server ready on http://{}", reachable(local))
+    writeln!(out, "{line}")
         .and_then(|()| out.flush())
-        .context("the ready line cannot be written")?;
-    drop(out);
-    serve(command.config, store, listener, signals.received()).await?;
-    Ok(())
+        .context("the ready line cannot be written")
 }
 
 /// Listens on `address`, or on every address of the machine.

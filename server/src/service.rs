@@ -8,6 +8,7 @@ use std::{net::IpAddr, sync::Arc};
 use http::{HeaderMap, HeaderValue, Request, Response, request::Parts};
 use hyper::body::Incoming;
 use onsave_protocol::wire::v2::REQUEST_ID_HEADER;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
@@ -15,6 +16,8 @@ use crate::{
     auth::{Authority, NonceError, is_signed},
     config::{PeerSource, ServerConfig, Timeouts},
     deploys::{Endpoint, unsigned_health},
+    metrics::{Metrics, PublishKind},
+    observer::Observer,
     reply::Refusal,
     request_body::RequestBody,
     router::{NoRoute, Route, route},
@@ -36,6 +39,7 @@ pub(crate) struct Service {
     endpoint: Endpoint,
     timeouts: Timeouts,
     peer_source: PeerSource,
+    observer: Observer,
     calls: TaskTracker,
 }
 
@@ -56,6 +60,7 @@ impl Service {
             },
             timeouts: config.timeouts.clone(),
             peer_source: config.peer_source,
+            observer: Observer::new(config.observation.clone(), Arc::clone(&config.clock)),
             calls: TaskTracker::new(),
         })
     }
@@ -72,13 +77,27 @@ impl Service {
         socket_peer: IpAddr,
     ) -> Response<ReplyBody> {
         let (parts, incoming) = request.into_parts();
-        let peer = self.peer(&parts.headers, socket_peer);
+        let observed = self
+            .observer
+            .begin(&parts, || self.peer(&parts.headers, socket_peer));
         let routed = route(&parts.method, parts.uri.path());
-        if let Ok(Route::Site) = routed {
-            return self.serve_site(&parts, peer).await;
+        let mut response = if let Ok(Route::Site) = routed {
+            self.serve_site(&parts, socket_peer).await
+        } else {
+            let peer = self.peer(&parts.headers, socket_peer);
+            let service = Arc::clone(&self);
+            // In a box of its own: what a call needs is large, and visitors would carry it about.
+            Box::pin(service.endpoint_answer(routed, parts, incoming, peer)).await
+        };
+        if let Some(observed) = observed {
+            self.observer.answered(observed, &mut response);
         }
-        // In a box of its own: what a call needs is large, and visitors would carry it about.
-        Box::pin(self.endpoint_answer(routed, parts, incoming, peer)).await
+        response
+    }
+
+    /// Returns the counters, when there are any.
+    pub(crate) fn metrics(&self) -> Option<&Arc<Metrics>> {
+        self.observer.metrics()
     }
 
     /// Answers a call of the sync endpoint, in a task of its own.
@@ -102,9 +121,12 @@ impl Service {
             let route = routed.map_err(Refusal::from)?;
             service.call(route, parts, incoming, peer).await
         };
+        let service = Arc::clone(&self);
         let answered = self.calls.spawn(
             async move {
+                let started = Instant::now();
                 let answer: Result<_, Refusal> = call.await;
+                service.count(routed, started, &answer);
                 answer.unwrap_or_else(|refusal| {
                     refusal.log();
                     refusal.reply()
@@ -123,12 +145,36 @@ impl Service {
         response
     }
 
+    fn count(
+        &self,
+        routed: Result<Route, NoRoute>,
+        started: Instant,
+        answer: &Result<Response<ReplyBody>, Refusal>,
+    ) {
+        let kind = match routed {
+            Ok(Route::PublishChangeset) => PublishKind::Changeset,
+            Ok(Route::Commit(_)) => PublishKind::V1,
+            Ok(Route::Rollback) => PublishKind::Rollback,
+            _ => {
+                if let Err(refusal) = answer {
+                    self.observer.refused(refusal.status().1);
+                }
+                return;
+            }
+        };
+        match answer {
+            Ok(_) => self.observer.published(kind, started),
+            Err(refusal) => self.observer.refused(refusal.status().1),
+        }
+    }
+
     /// Answers a visitor. A span and an id for each would cost more than most answers: there is a
     /// span where somebody looks at it.
-    async fn serve_site(&self, parts: &Parts, peer: IpAddr) -> Response<ReplyBody> {
+    async fn serve_site(&self, parts: &Parts, socket_peer: IpAddr) -> Response<ReplyBody> {
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return self.site_answer(parts).await;
         }
+        let peer = self.peer(&parts.headers, socket_peer);
         let span = tracing::debug_span!("request", http.method = %parts.method, peer = %peer);
         self.site_answer(parts).instrument(span).await
     }

@@ -3,12 +3,17 @@
 //! Owns what each kind of value has to look like; which settings there are is the parent's.
 
 use std::{
-    ffi::OsString, net::IpAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration,
+    ffi::OsString,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
 };
 
 use onsave_protocol::Secret;
 
-use crate::{config::TrailingSlash, telemetry::LogFormat};
+use crate::{config::TrailingSlash, observer::AccessLogFormat, telemetry::LogFormat};
 
 /// Longest time that can be set, in seconds: a year is longer than anybody means, and far from what
 /// a clock cannot add.
@@ -164,6 +169,7 @@ setting_from_str! {
     bool: "true or false",
     NonZeroUsize: "a whole number of at least 1",
     IpAddr: "an IP address",
+    SocketAddr: "an IP address and a port, such as 0.0.0.0:9091",
     PathBuf: "a folder",
 }
 
@@ -175,6 +181,19 @@ impl Setting for TrailingSlash {
             "auto" => Some(Self::Auto),
             "never" => Some(Self::Never),
             "always" => Some(Self::Always),
+            _ => None,
+        }
+    }
+}
+
+impl Setting for Option<AccessLogFormat> {
+    const EXPECTED: &'static str = "off, common or json";
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "off" => Some(None),
+            "common" => Some(Some(AccessLogFormat::Common)),
+            "json" => Some(Some(AccessLogFormat::Json)),
             _ => None,
         }
     }

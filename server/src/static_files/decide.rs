@@ -291,7 +291,7 @@ mod tests {
 
     fn decided(current: &Current, path: &str, now_unix_ms: u64) -> String {
         let serving = Serving {
-            asset_grace: Duration::from_secs(60),
+            asset_grace: Duration::from_mins(1),
             ..Serving::default()
         };
         let asked = Asked {

@@ -20,14 +20,21 @@ use onsave_protocol::FileEntry;
 use tokio::task::JoinHandle;
 
 use super::range::{ByteRange, Piece};
-use crate::store::{Store, StoreError};
+use crate::{
+    observer::Watch,
+    store::{Store, StoreError},
+};
 
 /// Bytes read at once of a file.
 const CHUNK_BYTES: u64 = 128 * 1024;
 
 /// The body of an answer.
 #[derive(Debug)]
-pub(crate) struct ReplyBody(Content);
+pub(crate) struct ReplyBody {
+    content: Content,
+    /// Told of what is sent, and that it is over when the body goes.
+    watch: Option<Box<Watch>>,
+}
 
 #[derive(Debug)]
 enum Content {
@@ -47,14 +54,26 @@ struct Pieces {
 }
 
 impl ReplyBody {
+    const fn of(content: Content) -> Self {
+        Self {
+            content,
+            watch: None,
+        }
+    }
+
+    /// Has `watch` told of what is sent.
+    pub(crate) fn watch(&mut self, watch: Watch) {
+        self.watch = Some(Box::new(watch));
+    }
+
     /// Returns a body without bytes.
     pub(crate) const fn empty() -> Self {
-        Self(Content::Memory(Bytes::new()))
+        Self::of(Content::Memory(Bytes::new()))
     }
 
     /// Returns a body of these bytes.
     pub(crate) const fn full(bytes: Bytes) -> Self {
-        Self(Content::Memory(bytes))
+        Self::of(Content::Memory(bytes))
     }
 
     /// Returns the parts of `whole` that `pieces` say, joined.
@@ -93,7 +112,7 @@ impl ReplyBody {
             let path = format!("object {}", entry.digest);
             Err(StoreError::io("open", path)(io::Error::other(error)))
         });
-        Ok(Self(Content::Pieces(Pieces {
+        Ok(Self::of(Content::Pieces(Pieces {
             file: Arc::new(opened?),
             left: pieces.iter().map(Piece::byte_count).sum(),
             ahead: pieces.into(),
@@ -152,14 +171,19 @@ impl Body for ReplyBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match &mut self.0 {
-            Content::Memory(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Content::Memory(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Content::Pieces(pieces) => {
-                let next = ready!(pieces.poll_next(context));
-                Poll::Ready(next.map(|part| part.map(Frame::data)))
-            }
+        let this = &mut *self;
+        let part = match &mut this.content {
+            Content::Memory(bytes) if bytes.is_empty() => return Poll::Ready(None),
+            Content::Memory(bytes) => Ok(std::mem::take(bytes)),
+            Content::Pieces(pieces) => match ready!(pieces.poll_next(context)) {
+                Some(part) => part,
+                None => return Poll::Ready(None),
+            },
+        };
+        if let (Some(watch), Ok(bytes)) = (&mut this.watch, &part) {
+            watch.sent(bytes.len());
         }
+        Poll::Ready(Some(part.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -167,7 +191,7 @@ impl Body for ReplyBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match &self.0 {
+        SizeHint::with_exact(match &self.content {
             Content::Memory(bytes) => bytes.len() as u64,
             Content::Pieces(pieces) => pieces.left,
         })

@@ -14,6 +14,7 @@ mod earlier_assets;
 mod encodings;
 mod harness;
 mod limits;
+mod observation;
 mod ranges;
 mod site;
 mod site_rules;
