@@ -117,6 +117,10 @@ pub struct Arguments {
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     max_connections: Option<String>,
 
+    /// Requests of one HTTP/2 connection at once [env: MAX_STREAMS] [default: 100]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    max_streams: Option<String>,
+
     /// Bytes of a request's head, at least 8192 [env: MAX_HEAD_BYTES] [default: 32768]
     #[arg(long, value_name = "BYTES", help_heading = "Limits")]
     max_head_bytes: Option<String>,
@@ -287,6 +291,7 @@ impl Arguments {
     fn limits(&self, source: &mut Source<'_>) -> Limits {
         let Limits {
             connections,
+            streams,
             head_bytes,
             v1_body_bytes,
             v1_bodies,
@@ -302,6 +307,7 @@ impl Arguments {
                 "MAX_CONNECTIONS",
                 connections,
             ),
+            streams: source.count(self.max_streams.as_deref(), "MAX_STREAMS", streams),
             head_bytes: source.count(self.max_head_bytes.as_deref(), "MAX_HEAD_BYTES", head_bytes),
             v1_body_bytes: source.count(
                 self.max_v1_body_bytes.as_deref(),
@@ -510,6 +516,7 @@ mod tests {
             "MAX_V1_BODY_BYTES",
             "MAX_V1_BODIES",
             "MAX_CONNECTIONS",
+            "MAX_STREAMS",
             "MAX_HEAD_BYTES",
             "MAX_FAILURES_PER_MINUTE",
             "HEAD_SECONDS",

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, request::Parts};
 use hyper::body::Incoming;
 use onsave_protocol::wire::v2::REQUEST_ID_HEADER;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use crate::{
     auth::{Authority, NonceError, is_signed},
@@ -17,7 +17,7 @@ use crate::{
     deploys::{Endpoint, unsigned_health},
     reply::Refusal,
     request_body::RequestBody,
-    router::{Route, route},
+    router::{NoRoute, Route, route},
     static_files::{self, ReplyBody},
     store::Store,
 };
@@ -65,25 +65,19 @@ impl Service {
 
     /// Returns the answer to a request from `socket_peer`.
     pub(crate) async fn answer(
-        self: Arc<Self>,
+        self: &Arc<Self>,
         request: Request<Incoming>,
         socket_peer: IpAddr,
     ) -> Response<ReplyBody> {
         let (parts, incoming) = request.into_parts();
-        let peer = self.peer(&parts.headers, socket_peer);
         let routed = route(&parts.method, parts.uri.path());
-        let request_id = request_id(&parts.headers);
-        let span = tracing::info_span!(
-            "request",
-            request.id = request_id,
-            http.method = %parts.method,
-            http.route = routed.as_ref().map_or("none", Route::name),
-            peer = %peer,
-        );
         if let Ok(Route::Site) = routed {
-            return self.serve_site(&parts).instrument(span).await;
+            return self.serve_site(&parts, socket_peer).await;
         }
-        let service = Arc::clone(&self);
+        let peer = self.peer(&parts.headers, socket_peer);
+        let request_id = request_id(&parts.headers);
+        let span = request_span(&parts, &routed, &request_id, peer);
+        let service = Arc::clone(self);
         let call = async move {
             let route = routed.map_err(Refusal::from)?;
             service.call(route, parts, incoming, peer).await
@@ -109,14 +103,24 @@ impl Service {
         response
     }
 
-    async fn serve_site(&self, parts: &Parts) -> Response<ReplyBody> {
+    /// Answers for the site; what only a log of every request needs is made only for one.
+    async fn serve_site(&self, parts: &Parts, socket_peer: IpAddr) -> Response<ReplyBody> {
         let store = &self.endpoint.store;
-        let response = static_files::serve(store, &parts.method, &parts.uri, &parts.headers).await;
-        tracing::debug!(
-            http.status = response.status().as_u16(),
-            http.path = parts.uri.path(),
-            "site request"
-        );
+        let serving = static_files::serve(store, &parts.method, &parts.uri, &parts.headers);
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return serving.await;
+        }
+        let peer = self.peer(&parts.headers, socket_peer);
+        let request_id = request_id(&parts.headers);
+        let span = request_span(parts, &Ok(Route::Site), &request_id, peer);
+        let response = serving.instrument(span.clone()).await;
+        span.in_scope(|| {
+            tracing::debug!(
+                http.status = response.status().as_u16(),
+                http.path = parts.uri.path(),
+                "site request"
+            );
+        });
         response
     }
 
@@ -153,6 +157,21 @@ impl Service {
         };
         named.unwrap_or(socket_peer)
     }
+}
+
+fn request_span(
+    parts: &Parts,
+    routed: &Result<Route, NoRoute>,
+    request_id: &str,
+    peer: IpAddr,
+) -> Span {
+    tracing::info_span!(
+        "request",
+        request.id = request_id,
+        http.method = %parts.method,
+        http.route = routed.as_ref().map_or("none", Route::name),
+        peer = %peer,
+    )
 }
 
 /// Returns the client's id of the request when it is fit for a log, and else a new one.
