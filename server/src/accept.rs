@@ -1,39 +1,38 @@
-//! The accept loop: connection permits, the timers of each connection, and the way out.
+//! The accept loop: connection permits, and the way out.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`connection`] | one connection: HTTP/1 or HTTP/2 over the service |
+//! | [`protocol`] | which of the two a connection speaks |
+//! | [`http2`] | the limits of the second |
+//! | [`timed_io`], [`lazy_timer`] | time limits of the socket, without a timer for each request |
+//! | [`activity`], [`answer_body`] | which requests are under way |
+//! | [`ending`] | how connections learn that the server ends |
 //!
 //! A shutdown goes in order, each step with a deadline: stop accepting and close the listener; tell
 //! every connection to end after its request; cut those that do not; wait for the calls that run,
 //! commits among them; close the store.
 
+mod activity;
+mod answer_body;
+mod connection;
+mod ending;
+mod http2;
+mod lazy_timer;
+mod protocol;
 mod timed_io;
 
-use std::{future::Future, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{future::Future, io, sync::Arc, time::Duration};
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::task::TaskTracker;
 
-use self::timed_io::{Phase, TimedIo};
-use crate::{
-    auth::NonceError,
-    config::{Limits, ServerConfig, Timeouts},
-    metrics::Metrics,
-    service::Service,
-    store::Store,
-};
+use self::connection::Shared;
+use crate::{auth::NonceError, config::ServerConfig, service::Service, store::Store};
 
 /// How long accepting rests when the system has no descriptor or memory for a connection; each
 /// connection that ends frees one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Most headers of one request: several times what browsers and proxies send.
-const MAX_HEADERS: usize = 100;
-
-/// Bytes read ahead of one connection: bounds its memory, and is no bound on a body.
-const BUFFER_BYTES: usize = 128 * 1024;
 
 /// Why serving ended in failure.
 #[derive(Debug, thiserror::Error)]
@@ -68,12 +67,9 @@ pub async fn serve(
     let service = tokio::task::spawn_blocking(move || Service::new(&opened.0, opened.1)).await??;
     let service = Arc::new(service);
     let connections = Connections {
-        service: Arc::clone(&service),
-        builder: builder(&config.limits, &config.timeouts),
-        timeouts: config.timeouts.clone(),
+        shared: Arc::new(Shared::new(&config, Arc::clone(&service))),
         tasks: TaskTracker::new(),
-        draining: CancellationToken::new(),
-        cut: CancellationToken::new(),
+        drain: config.timeouts.drain,
     };
     let permits = Arc::new(Semaphore::new(config.limits.connections));
     tokio::select! {
@@ -95,30 +91,12 @@ pub async fn serve(
     Ok(())
 }
 
-fn builder(limits: &Limits, timeouts: &Timeouts) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        // Hyper's one timer runs from the end of a request to the end of the next one's head: it
-        // bounds an idle connection. A head that comes slowly is the business of `TimedIo`.
-        .header_read_timeout(timeouts.keep_alive)
-        .keep_alive(true)
-        .max_headers(MAX_HEADERS)
-        .max_header_size(limits.head_bytes)
-        .max_buf_size(BUFFER_BYTES.max(limits.head_bytes));
-    builder
-}
-
-/// What every connection shares.
+/// Every connection that is open.
 struct Connections {
-    service: Arc<Service>,
-    builder: http1::Builder,
-    timeouts: Timeouts,
+    shared: Arc<Shared>,
     tasks: TaskTracker,
-    /// Connections end after the request that they are at.
-    draining: CancellationToken,
-    /// Connections end.
-    cut: CancellationToken,
+    /// How long they may take to end.
+    drain: Duration,
 }
 
 impl Connections {
@@ -130,7 +108,13 @@ impl Connections {
                 return;
             };
             match listener.accept().await {
-                Ok((stream, peer)) => self.start(stream, peer.ip(), permit),
+                Ok((stream, peer)) => {
+                    let serving = Arc::clone(&self.shared).serve(stream, peer.ip());
+                    self.tasks.spawn(async move {
+                        serving.await;
+                        drop(permit);
+                    });
+                }
                 Err(error) if is_of_the_connection(&error) => {
                     tracing::debug!("a connection ended before it was accepted: {error}");
                 }
@@ -142,61 +126,24 @@ impl Connections {
         }
     }
 
-    fn start(&self, stream: TcpStream, peer: IpAddr, permit: OwnedSemaphorePermit) {
-        // An answer of one segment must not wait for the acknowledgement of the one before.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!("TCP_NODELAY cannot be set: {error}");
-        }
-        let phase = Phase::default();
-        let io = TimedIo::new(stream, phase.clone(), &self.timeouts);
-        let service = Arc::clone(&self.service);
-        let answer = service_fn(move |request| {
-            let (service, phase) = (Arc::clone(&service), phase.clone());
-            async move {
-                phase.request_begins();
-                let response = service.answer(request, peer).await;
-                phase.request_ends();
-                Ok::<_, std::convert::Infallible>(response)
-            }
-        });
-        let connection = self.builder.serve_connection(TokioIo::new(io), answer);
-        let (draining, cut) = (self.draining.clone(), self.cut.clone());
-        let counted = self.service.metrics().map(Metrics::connection);
-        self.tasks.spawn(async move {
-            let _permit = permit;
-            let _counted = counted;
-            let mut connection = std::pin::pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = draining.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::select! {
-                        ended = connection.as_mut() => ended,
-                        () = cut.cancelled() => Ok(()),
-                    }
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%peer, "connection: {}", crate::reply::chain(&error));
-            }
-        });
-    }
-
     async fn drain(&self) {
         let open = self.tasks.len();
         tracing::info!(connections = open, "draining {open} connections");
         self.tasks.close();
-        self.draining.cancel();
-        let drained = tokio::time::timeout(self.timeouts.drain, self.tasks.wait()).await;
+        self.shared.draining.give();
+        let drained = tokio::time::timeout(self.drain, self.tasks.wait()).await;
         if drained.is_err() {
             let open = self.tasks.len();
             tracing::warn!(
                 connections = open,
                 "cutting {open} connections: the time to drain is over"
             );
-            self.cut.cancel();
+            self.shared.cut.cancel();
             self.tasks.wait().await;
         }
+        // A stream without its connection ends by itself.
+        self.shared.streams.close();
+        self.shared.streams.wait().await;
     }
 }
 

@@ -143,6 +143,10 @@ pub struct Arguments {
     #[arg(long, value_name = "COUNT", help_heading = "Limits")]
     max_connections: Option<String>,
 
+    /// Requests of one HTTP/2 connection at once [env: MAX_STREAMS] [default: 100]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits")]
+    max_streams: Option<String>,
+
     /// Bytes of a request's head, at least 8192 [env: MAX_HEAD_BYTES] [default: 32768]
     #[arg(long, value_name = "BYTES", help_heading = "Limits")]
     max_head_bytes: Option<String>,
@@ -526,6 +530,7 @@ mod tests {
             "MAX_V1_BODY_BYTES",
             "MAX_V1_BODIES",
             "MAX_CONNECTIONS",
+            "MAX_STREAMS",
             "MAX_HEAD_BYTES",
             "MAX_FAILURES_PER_MINUTE",
             "HEAD_SECONDS",

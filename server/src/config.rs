@@ -101,6 +101,8 @@ pub enum SecurityHeaders {
 pub struct Limits {
     /// Connections open at once; further ones wait in the listener's backlog.
     pub connections: usize,
+    /// Requests of one HTTP/2 connection at once; further ones are refused, and may be tried again.
+    pub streams: u32,
     /// Bytes of one request's head; over it the answer is 431.
     pub head_bytes: usize,
     /// Bytes of a first-generation body, which has to be held until its signature is checked.
@@ -179,6 +181,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1_024,
+            // What browsers and proxies count on at least (RFC 9113, section 6.5.2).
+            streams: 100,
             // Browsers send up to 16 KiB with large cookies; twice that is ample.
             head_bytes: 32 * 1024,
             v1_body_bytes: 32 * 1024 * 1024,

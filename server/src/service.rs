@@ -72,7 +72,7 @@ impl Service {
 
     /// Returns the answer to a request from `socket_peer`.
     pub(crate) async fn answer(
-        self: Arc<Self>,
+        self: &Arc<Self>,
         request: Request<Incoming>,
         socket_peer: IpAddr,
     ) -> Response<ReplyBody> {
@@ -85,7 +85,7 @@ impl Service {
             self.serve_site(&parts, socket_peer).await
         } else {
             let peer = self.peer(&parts.headers, socket_peer);
-            let service = Arc::clone(&self);
+            let service = Arc::clone(self);
             // In a box of its own: what a call needs is large, and visitors would carry it about.
             Box::pin(service.endpoint_answer(routed, parts, incoming, peer)).await
         };

@@ -1,89 +1,109 @@
-//! A stream that gives up on a peer that sends a request's head too slowly, or takes no bytes.
+//! A stream that gives up on a peer that is idle, sends a head too slowly, or takes no bytes.
 //!
-//! Hyper has one timer for the time between requests and for the head, and none for a peer that
-//! stops reading. A warm connection may be idle for minutes, but a head that has begun must not
-//! take as long: this wrapper sees the first byte, and [`Phase`] tells it when the head was whole.
+//! Hyper would arm a timer for each request, and has none for a peer that stops reading. Here one
+//! timer serves the connection from its first byte to its last ([`LazyTimer`]): what bounds the wait
+//! is worked out when there is a wait. [`Activity`] tells a head from a body.
+//!
+//! | waiting for | bound |
+//! |---|---|
+//! | the first byte of a head | `keep_alive`, from when the last answer was handed over |
+//! | the rest of a head | `head`, from the first wait after its first byte |
+//! | a body | none here: [`crate::request_body`] has its own |
+//! | the peer to take bytes | `write_idle`, from when it took the last ones |
+//!
+//! A head whose first bytes came along with the request before counts as not begun until a further
+//! byte comes. In HTTP/2 only the last row holds: see [`super::http2`].
 
 use std::{
-    future::Future as _,
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     task::{Context, Poll},
-    time::Duration,
 };
 
+use bytes::{Buf as _, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep},
+    time::Instant,
 };
 
+use super::{
+    activity::{Activity, Moment},
+    lazy_timer::LazyTimer,
+};
 use crate::config::Timeouts;
-
-/// How often a request of the connection began or was answered; shared with the service.
-///
-/// The number is odd while a request is being answered. Every change makes a timer of before stale.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Phase(Arc<AtomicU64>);
-
-impl Phase {
-    /// The head is whole: what comes now is a body, which has its own limits.
-    pub(super) fn request_begins(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The answer is made: the next byte begins a head.
-    pub(super) fn request_ends(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn number(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// The wrapped stream.
 #[derive(Debug)]
 pub(super) struct TimedIo<S> {
     stream: S,
-    phase: Phase,
-    head: Duration,
-    write_idle: Duration,
-    /// Runs from the first byte of a head.
-    head_timer: Option<Pin<Box<Sleep>>>,
-    /// The phase in which `head_timer` was started.
-    head_phase: u64,
-    /// Runs while the peer takes nothing.
-    write_timer: Option<Pin<Box<Sleep>>>,
+    activity: Activity,
+    timeouts: Timeouts,
+    timer: LazyTimer,
+    reading: Reading,
+    /// When a write had to wait for the peer; nothing while none does.
+    write_waits: Option<Instant>,
+    /// What was read ahead of the protocol, and not yet given to it.
+    ahead: BytesMut,
+}
+
+/// What the stream knows of the bytes that it reads.
+#[derive(Debug)]
+enum Reading {
+    /// Heads, bodies between them.
+    Heads {
+        /// What the connection was at when the fields below were set.
+        at: Moment,
+        /// Whether a byte of the next head came.
+        begun: bool,
+        /// Since when the connection waits, once it did.
+        since: Option<Instant>,
+    },
+    /// Frames, whose protocol has its own bounds.
+    Frames,
 }
 
 impl<S> TimedIo<S> {
     /// Returns `stream` with these timeouts.
-    pub(super) const fn new(stream: S, phase: Phase, timeouts: &Timeouts) -> Self {
+    pub(super) fn new(stream: S, activity: Activity, timeouts: Timeouts) -> Self {
         Self {
             stream,
-            phase,
-            head: timeouts.head,
-            write_idle: timeouts.write_idle,
-            head_timer: None,
-            head_phase: 0,
-            write_timer: None,
+            reading: Reading::Heads {
+                at: activity.now(),
+                begun: false,
+                since: None,
+            },
+            activity,
+            timeouts,
+            timer: LazyTimer::default(),
+            write_waits: None,
+            ahead: BytesMut::new(),
         }
     }
 
-    /// Fails once the time of `timer` is over; registers to be woken then.
-    fn check(timer: &mut Option<Pin<Box<Sleep>>>, context: &mut Context<'_>) -> io::Result<()> {
-        let over = timer
-            .as_mut()
-            .is_some_and(|timer| timer.as_mut().poll(context).is_ready());
-        if over {
-            Err(io::ErrorKind::TimedOut.into())
+    /// Takes it that what is read from now on are the frames of HTTP/2.
+    pub(super) fn expect_frames(&mut self) {
+        self.reading = Reading::Frames;
+    }
+
+    /// Gives bytes back that were read too early: they are read again first.
+    pub(super) fn give_back(&mut self, bytes: BytesMut) {
+        self.ahead = bytes;
+    }
+
+    /// Called when there is nothing to read; fails once that took too long.
+    fn wait_for_bytes(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        // While an answer is stuck, the peer is not asked for the next request.
+        let (Reading::Heads { begun, since, .. }, None) = (&mut self.reading, self.write_waits)
+        else {
+            return Ok(());
+        };
+        let bound = if *begun {
+            self.timeouts.head
         } else {
-            Ok(())
-        }
+            self.timeouts.keep_alive
+        };
+        let deadline = *since.get_or_insert_with(Instant::now) + bound;
+        out_of_time(self.timer.poll(deadline, context))
     }
 
     fn after_write<T>(
@@ -92,14 +112,24 @@ impl<S> TimedIo<S> {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.write_timer = None;
+            if self.write_waits.take().is_some()
+                && let Reading::Heads { since, .. } = &mut self.reading
+            {
+                // The peer was busy with the answer: only now it can be idle.
+                *since = None;
+            }
             return written;
         }
-        let until = Instant::now() + self.write_idle;
-        self.write_timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-        Self::check(&mut self.write_timer, context)?;
+        let since = *self.write_waits.get_or_insert_with(Instant::now);
+        out_of_time(self.timer.poll(since + self.timeouts.write_idle, context))?;
         Poll::Pending
+    }
+}
+
+fn out_of_time(timer: Poll<()>) -> io::Result<()> {
+    match timer {
+        Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
+        Poll::Pending => Ok(()),
     }
 }
 
@@ -110,21 +140,36 @@ impl<S: AsyncRead + Unpin> AsyncRead for TimedIo<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let phase = this.phase.number();
-        if phase != this.head_phase {
-            this.head_timer = None;
-            this.head_phase = phase;
+        if !this.ahead.is_empty() {
+            let length = this.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&this.ahead[..length]);
+            this.ahead.advance(length);
+            return Poll::Ready(Ok(()));
         }
-        if phase % 2 == 1 {
-            return Pin::new(&mut this.stream).poll_read(context, buffer);
+        let now = this.activity.now();
+        if let Reading::Heads { at, begun, since } = &mut this.reading
+            && *at != now
+        {
+            (*at, *begun, *since) = (now, false, None);
         }
-        Self::check(&mut this.head_timer, context)?;
         let before = buffer.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before && this.head_timer.is_none() {
-            this.head_timer = Some(Box::pin(tokio::time::sleep(this.head)));
+        if Pin::new(&mut this.stream)
+            .poll_read(context, buffer)?
+            .is_pending()
+        {
+            if now.is_quiet() {
+                this.wait_for_bytes(context)?;
+            }
+            return Poll::Pending;
         }
-        read
+        if let Reading::Heads { begun, since, .. } = &mut this.reading
+            && !*begun
+            && buffer.filled().len() > before
+        {
+            // The clock is read when the head turns out not to be whole.
+            (*begun, *since) = (true, None);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -168,19 +213,38 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedIo<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
     use super::*;
 
-    fn pair() -> (TimedIo<DuplexStream>, DuplexStream, Phase) {
+    const HEAD: Duration = Duration::from_secs(10);
+    const WRITE_IDLE: Duration = Duration::from_secs(20);
+    const KEEP_ALIVE: Duration = Duration::from_secs(200);
+
+    fn pair() -> (TimedIo<DuplexStream>, DuplexStream, Activity) {
         let (near, far) = duplex(64);
         let timeouts = Timeouts {
-            head: Duration::from_secs(10),
-            write_idle: Duration::from_secs(20),
+            head: HEAD,
+            write_idle: WRITE_IDLE,
+            keep_alive: KEEP_ALIVE,
             ..Timeouts::default()
         };
-        let phase = Phase::default();
-        (TimedIo::new(near, phase.clone(), &timeouts), far, phase)
+        let activity = Activity::default();
+        (
+            TimedIo::new(near, activity.clone(), timeouts),
+            far,
+            activity,
+        )
+    }
+
+    /// Reads until the time is over, and returns how long that took.
+    async fn time_to_give_up(io: &mut TimedIo<DuplexStream>) -> Duration {
+        let began = Instant::now();
+        let error = io.read(&mut [0; 1]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        began.elapsed()
     }
 
     #[tokio::test(start_paused = true)]
@@ -193,40 +257,52 @@ mod tests {
         // One byte every three seconds keeps the stream busy, and does not help.
         let error = loop {
             far.write_all(b"G").await.unwrap();
-            tokio::time::advance(Duration::from_secs(3)).await;
-            if let Err(error) = io.read(&mut byte).await {
-                break error;
+            io.read_exact(&mut byte).await.unwrap();
+            let next = tokio::time::timeout(Duration::from_secs(3), io.read(&mut byte)).await;
+            if let Ok(read) = next {
+                break read.unwrap_err();
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(
-            began.elapsed() < Duration::from_secs(16),
-            "{:?}",
-            began.elapsed()
+        assert_eq!(began.elapsed().as_secs(), HEAD.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_for_so_long_after_each_answer() {
+        let (mut io, mut far, activity) = pair();
+        for _ in 0..3 {
+            let almost = KEEP_ALIVE.saturating_sub(Duration::from_secs(1));
+            let idle = tokio::time::timeout(almost, io.read(&mut [0; 1])).await;
+            assert!(idle.is_err(), "the time is not over");
+            far.write_all(b"head").await.unwrap();
+            io.read_exact(&mut [0; 4]).await.unwrap();
+            drop(activity.begin());
+        }
+        assert_eq!(
+            time_to_give_up(&mut io).await.as_secs(),
+            KEEP_ALIVE.as_secs()
         );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_is_not_a_head() {
-        let (mut io, mut far, phase) = pair();
-        let mut byte = [0; 1];
+        let (mut io, mut far, activity) = pair();
         for _ in 0..3 {
             far.write_all(b"head").await.unwrap();
             io.read_exact(&mut [0; 4]).await.unwrap();
-            phase.request_begins();
-            tokio::time::advance(Duration::from_mins(1)).await;
+            let request = activity.begin();
+            let stalled = tokio::time::timeout(KEEP_ALIVE * 2, io.read(&mut [0; 1])).await;
+            assert!(stalled.is_err(), "a body is bounded elsewhere");
             far.write_all(b"body").await.unwrap();
             io.read_exact(&mut [0; 4]).await.unwrap();
-            tokio::time::advance(Duration::from_mins(1)).await;
-            phase.request_ends();
+            drop(request);
         }
-        // The timer of the last head does not run on while the connection is idle.
-        let waiting = tokio::time::timeout(Duration::from_secs(100), io.read(&mut byte)).await;
+        // The time of the last head does not run on while the connection is idle.
+        let waiting = tokio::time::timeout(HEAD * 2, io.read(&mut [0; 1])).await;
         assert!(waiting.is_err());
         far.write_all(b"G").await.unwrap();
-        io.read_exact(&mut byte).await.unwrap();
-        let error = io.read(&mut byte).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        io.read_exact(&mut [0; 1]).await.unwrap();
+        assert_eq!(time_to_give_up(&mut io).await.as_secs(), HEAD.as_secs());
     }
 
     #[tokio::test(start_paused = true)]
@@ -235,7 +311,41 @@ mod tests {
         let began = Instant::now();
         let error = io.write_all(&[0; 1024]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert_eq!(began.elapsed(), Duration::from_secs(20));
+        assert_eq!(began.elapsed().as_secs(), WRITE_IDLE.as_secs());
         drop(far);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_slowly_is_served() {
+        let (mut io, mut far, _) = pair();
+        let began = Instant::now();
+        let taking = async {
+            let mut taken = [0; 64];
+            for _ in 0..16 {
+                tokio::time::sleep(WRITE_IDLE.saturating_sub(Duration::from_secs(1))).await;
+                far.read_exact(&mut taken).await.unwrap();
+            }
+        };
+        let (written, ()) = tokio::join!(io.write_all(&[0; 1024]), taking);
+        written.unwrap();
+        assert!(began.elapsed() > WRITE_IDLE * 10);
+        // The connection is idle from its last byte on.
+        assert_eq!(
+            time_to_give_up(&mut io).await.as_secs(),
+            KEEP_ALIVE.as_secs()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_are_bounded_by_their_own_protocol() {
+        let (mut io, mut far, _) = pair();
+        io.expect_frames();
+        io.give_back(BytesMut::from("PRI"));
+        far.write_all(b" *").await.unwrap();
+        let mut read = [0; 5];
+        io.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"PRI *");
+        let waiting = tokio::time::timeout(KEEP_ALIVE * 2, io.read(&mut read)).await;
+        assert!(waiting.is_err());
     }
 }

@@ -46,6 +46,7 @@ impl Arguments {
     pub(super) fn limits(&self, source: &mut Source<'_>) -> Limits {
         let Limits {
             connections,
+            streams,
             head_bytes,
             v1_body_bytes,
             v1_bodies,
@@ -61,6 +62,7 @@ impl Arguments {
                 "MAX_CONNECTIONS",
                 connections,
             ),
+            streams: source.count(self.max_streams.as_deref(), "MAX_STREAMS", streams),
             head_bytes: source.count(self.max_head_bytes.as_deref(), "MAX_HEAD_BYTES", head_bytes),
             v1_body_bytes: source.count(
                 self.max_v1_body_bytes.as_deref(),

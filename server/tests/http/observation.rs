@@ -194,8 +194,7 @@ async fn each_request_has_its_line() {
                 assert!(lines[0].contains("\"POST /_icd/changesets HTTP/1.1\" 200 "));
                 assert!(lines[1].starts_with("127.0.0.1 - - ["), "{text}");
                 assert!(
-                    lines[1]
-                        .ends_with("\"GET /?a=%22b HTTP/1.1\" 200 5 \"-\" \"a \\\"test\\\"\""),
+                    lines[1].ends_with("\"GET /?a=%22b HTTP/1.1\" 200 5 \"-\" \"a \\\"test\\\"\""),
                     "{text}"
                 );
                 assert!(lines[2].contains("\"HEAD / HTTP/1.1\" 200 0 "));
