@@ -27,6 +27,11 @@ impl Answer {
             .map(|(_, value)| value.as_str())
     }
 
+    /// Returns all headers in order, with their names in small letters.
+    pub(crate) fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
+
     /// Returns the body as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
