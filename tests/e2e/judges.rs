@@ -4,11 +4,13 @@
 //! | module | judge |
 //! |---|---|
 //! | [`answers`] | httplint: every kind of answer that the server has |
+//! | [`behaviour`] | REDbot: negotiation, validators and ranges, asked by a client of its own |
 //!
 //! All of it is installed by `./scripts/test packages`. A judge that is missing fails its tests: one that is
 //! skipped proves nothing.
 
 mod answers;
+mod behaviour;
 mod notes;
 
 use std::path::{Path, PathBuf};

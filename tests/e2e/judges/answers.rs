@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::notes::{Accepted, judge};
+use super::notes::{self, Accepted};
 use crate::harness::{
     World,
     http::{Answer, Connection, Request},
@@ -236,5 +236,6 @@ fn no_answer_of_any_kind_has_a_fault() {
         }
         exchanges.push(kind.exchange(&mut connection));
     }
-    judge("lint_answers.py", &exchanges, ACCEPTED);
+    let verdicts = notes::verdicts("lint_answers.py", &exchanges);
+    notes::assert_accepted(&verdicts, ACCEPTED);
 }

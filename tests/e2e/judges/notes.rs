@@ -22,14 +22,12 @@ pub(super) struct Accepted {
     pub(super) why: &'static str,
 }
 
-/// Runs a linter on orders, one a line, and fails the test for every note of its two worse levels that is
-/// not accepted, and for every accepted one that it does not give.
-pub(super) fn judge(program: &str, orders: &[Value], accepted: &[Accepted]) {
-    let verdicts = run(program, orders);
-    assert_eq!(verdicts.len(), orders.len(), "each order gets a verdict");
+/// Fails the test for every note of the two worse levels that is not accepted, and for every accepted one
+/// that is not given.
+pub(super) fn assert_accepted(verdicts: &[Value], accepted: &[Accepted]) {
     let mut met = BTreeSet::new();
     let mut faults = Vec::new();
-    for verdict in &verdicts {
+    for verdict in verdicts {
         let answer = text(&verdict["answer"]);
         for note in verdict["notes"].as_array().expect("it is a list") {
             if !["bad", "warning"].contains(&text(&note["level"])) {
@@ -60,7 +58,8 @@ pub(super) fn judge(program: &str, orders: &[Value], accepted: &[Accepted]) {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-fn run(program: &str, orders: &[Value]) -> Vec<Value> {
+/// Runs a linter on orders, one a line, and returns its verdicts in the same order.
+pub(super) fn verdicts(program: &str, orders: &[Value]) -> Vec<Value> {
     let python = installed("python-venv").join("bin/python");
     let mut child = Command::new(&python)
         .arg(beside(program))
@@ -82,11 +81,13 @@ fn run(program: &str, orders: &[Value]) -> Vec<Value> {
         "{program}: {}; its message is above, and for a missing package: {INSTALL}",
         output.status
     );
-    String::from_utf8(output.stdout)
+    let verdicts: Vec<Value> = String::from_utf8(output.stdout)
         .expect("it writes JSON")
         .lines()
         .map(|line| serde_json::from_str(line).expect("each line is JSON"))
-        .collect()
+        .collect();
+    assert_eq!(verdicts.len(), orders.len(), "each order gets a verdict");
+    verdicts
 }
 
 fn text(value: &Value) -> &str {
