@@ -4,14 +4,17 @@
 //! | module | judge |
 //! |---|---|
 //! | [`answers`] | httplint: every kind of answer that the server has |
-//! | [`behaviour`] | REDbot: negotiation, validators and ranges, asked by a client of its own |
+//! | [`behaviour`] | `REDbot`: negotiation, validators and ranges, asked by a client of its own |
+//! | [`visitor`] | Chromium: the example site as somebody sees it who edits it |
 //!
 //! All of it is installed by `./scripts/test packages`. A judge that is missing fails its tests: one that is
 //! skipped proves nothing.
 
 mod answers;
 mod behaviour;
+mod browser;
 mod notes;
+mod visitor;
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! REDbot asks the server by itself: with and without encodings, for parts, and whether what it has still
+//! `REDbot` asks the server by itself: with and without encodings, for parts, and whether what it has still
 //! holds; then it compares the answers.
 
 use serde_json::{Value, json};
