@@ -3,6 +3,7 @@
 //!
 //! | module | judge |
 //! |---|---|
+//! | [`addresses`] | the request handler of Cloudflare Pages: which address means which file |
 //! | [`answers`] | httplint: every kind of answer that the server has |
 //! | [`behaviour`] | `REDbot`: negotiation, validators and ranges, asked by a client of its own |
 //! | [`visitor`] | Chromium: the example site as somebody sees it who edits it |
@@ -10,6 +11,7 @@
 //! All of it is installed by `./scripts/test packages`. A judge that is missing fails its tests: one that is
 //! skipped proves nothing.
 
+mod addresses;
 mod answers;
 mod behaviour;
 mod browser;
