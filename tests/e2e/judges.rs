@@ -6,6 +6,7 @@
 //! | [`addresses`] | the request handler of Cloudflare Pages: which address means which file |
 //! | [`answers`] | httplint: every kind of answer that the server has |
 //! | [`behaviour`] | `REDbot`: negotiation, validators and ranges, asked by a client of its own |
+//! | [`clients`] | curl and the clients of nghttp2: what they make of the answers |
 //! | [`visitor`] | Chromium: the example site as somebody sees it who edits it |
 //!
 //! All of it is installed by `./scripts/test packages`. A judge that is missing fails its tests: one that is
@@ -15,6 +16,7 @@ mod addresses;
 mod answers;
 mod behaviour;
 mod browser;
+mod clients;
 mod notes;
 mod visitor;
 

@@ -198,6 +198,7 @@ fn kinds(of_page: &Answer) -> Vec<Kind> {
         Kind::get("post", 405, "/").method("POST"),
         Kind::get("options", 204, "/").method("OPTIONS"),
         Kind::get("health", 200, "/_icd/health"),
+        Kind::get("health by HEAD", 200, "/_icd/health").method("HEAD"),
         Kind::get("unsigned call", 401, "/_icd/manifest"),
     ];
     for (answer, coding) in [
