@@ -17,7 +17,7 @@ use crate::{
     deploys::{Endpoint, unsigned_health},
     reply::Refusal,
     request_body::RequestBody,
-    router::{Route, route},
+    router::{NoRoute, Route, route},
     static_files::{ReplyBody, SiteRequest, StaticFiles},
     store::Store,
 };
@@ -74,6 +74,21 @@ impl Service {
         let (parts, incoming) = request.into_parts();
         let peer = self.peer(&parts.headers, socket_peer);
         let routed = route(&parts.method, parts.uri.path());
+        if let Ok(Route::Site) = routed {
+            return self.serve_site(&parts, peer).await;
+        }
+        // In a box of its own: what a call needs is large, and visitors would carry it about.
+        Box::pin(self.endpoint_answer(routed, parts, incoming, peer)).await
+    }
+
+    /// Answers a call of the sync endpoint, in a task of its own.
+    async fn endpoint_answer(
+        self: Arc<Self>,
+        routed: Result<Route, NoRoute>,
+        parts: Parts,
+        incoming: Incoming,
+        peer: IpAddr,
+    ) -> Response<ReplyBody> {
         let request_id = request_id(&parts.headers);
         let span = tracing::info_span!(
             "request",
@@ -82,9 +97,6 @@ impl Service {
             http.route = routed.as_ref().map_or("none", Route::name),
             peer = %peer,
         );
-        if let Ok(Route::Site) = routed {
-            return self.serve_site(&parts).instrument(span).await;
-        }
         let service = Arc::clone(&self);
         let call = async move {
             let route = routed.map_err(Refusal::from)?;
@@ -111,7 +123,17 @@ impl Service {
         response
     }
 
-    async fn serve_site(&self, parts: &Parts) -> Response<ReplyBody> {
+    /// Answers a visitor. A span and an id for each would cost more than most answers: there is a
+    /// span where somebody looks at it.
+    async fn serve_site(&self, parts: &Parts, peer: IpAddr) -> Response<ReplyBody> {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return self.site_answer(parts).await;
+        }
+        let span = tracing::debug_span!("request", http.method = %parts.method, peer = %peer);
+        self.site_answer(parts).instrument(span).await
+    }
+
+    async fn site_answer(&self, parts: &Parts) -> Response<ReplyBody> {
         let request = SiteRequest {
             method: &parts.method,
             uri: &parts.uri,

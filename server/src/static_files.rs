@@ -1,9 +1,9 @@
 //! Serving the site: one request, one deploy, one answer.
 //!
 //! ```text
-//! method → resolve, decide → prepared ── encoding → conditions → range → body
-//!            which file      headers     coding,    conditional  range   reply_body
-//!                                        contents
+//! method → resolve, decide → prepared ── encoding → conditions, ranges → bytes
+//!            which file      headers     coding,    plan, conditional,  contents,
+//!                                        contents   range               reply_body
 //! ```
 //!
 //! | module | does |
@@ -15,6 +15,7 @@
 //! | [`coding`] | what `Accept-Encoding` accepts; pure |
 //! | [`contents`] | bytes in memory, as they are and encoded |
 //! | [`conditional`] | validators: entity tags, preconditions and `If-Range`; pure |
+//! | [`plan`] | status, headers and which bytes, by conditions and ranges; pure |
 //! | [`range`] | `Range` → byte ranges, and the plan of a body of several parts; pure |
 //! | [`reply_body`] | bytes of an answer, from memory or streamed from an object |
 //! | [`pages`] | the pages that the server itself has |
@@ -29,6 +30,7 @@ mod decide;
 mod fingerprint;
 mod media_type;
 mod pages;
+mod plan;
 mod prepared;
 mod range;
 mod reply_body;
@@ -47,11 +49,11 @@ use quick_cache::{Weighter, sync::Cache};
 pub(crate) use self::reply_body::ReplyBody;
 use self::{
     coding::{Accepted, Coding},
-    conditional::Precondition,
-    contents::{Contents, Variant},
+    contents::{Contents, Variant, bounded},
     decide::{Asked, Decision, Depends, decide},
+    plan::{Plan, PlannedBody},
     prepared::{Head, Occasion, Prepared, Representation, Role, apply_rules, security_headers},
-    range::{ByteRange, Multipart, Piece, Ranges, unsatisfied_content_range},
+    range::{ByteRange, Piece},
     resolve::Found,
 };
 use crate::{
@@ -109,21 +111,79 @@ enum Source {
     Object(FileEntry),
 }
 
+/// The form in which a file is sent.
+enum Chosen<'p> {
+    /// It is here.
+    Ready(&'p Head, Source),
+    /// It has to be encoded first.
+    ToMake(Coding),
+}
+
+/// The codings that are not to be had for a file, for this request.
+#[derive(Debug, Clone, Copy, Default)]
+struct Unavailable([bool; Coding::ALL.len()]);
+
+impl Unavailable {
+    fn insert(&mut self, coding: Coding) {
+        self.0[coding as usize] = true;
+    }
+
+    const fn contains(self, coding: Coding) -> bool {
+        self.0[coding as usize]
+    }
+}
+
 impl StaticFiles {
     /// Returns what serves the site of `store`.
     pub(crate) fn new(store: Store, serving: Serving) -> Self {
         let for_prepared = serving.cache_bytes / SHARE_OF_PREPARED;
-        let items = usize::try_from(for_prepared / PREPARED_BYTES).unwrap_or(1);
         Self {
             store,
             contents: Contents::new(serving.cache_bytes - for_prepared),
-            prepared: Cache::with_weighter(items.max(1), for_prepared, PreparedWeight),
+            prepared: bounded(for_prepared, PREPARED_BYTES, PreparedWeight),
             serving,
         }
     }
 
     /// Returns the answer to a request.
     pub(crate) async fn serve(&self, request: SiteRequest<'_>) -> Response<ReplyBody> {
+        // What is in memory is answered at once. The rest is in a box of its own, so that the
+        // request of whoever does not need it stays small.
+        if let Some(response) = self.serve_from_memory(request) {
+            return response;
+        }
+        Box::pin(self.serve_any(request)).await
+    }
+
+    /// Answers with a file whose headers and bytes are in memory; nothing when they are not.
+    fn serve_from_memory(&self, request: SiteRequest<'_>) -> Option<Response<ReplyBody>> {
+        if !matches!(*request.method, Method::GET | Method::HEAD) {
+            return None;
+        }
+        let prepared = self.prepared.get(request.uri.path())?;
+        if prepared.serial != self.store.serving_serial() {
+            return None;
+        }
+        let Chosen::Ready(head, source) =
+            self.choose(&prepared, request.headers, Unavailable::default())
+        else {
+            return None;
+        };
+        let plan = Plan::new(&prepared, head, source.length(), request, StatusCode::OK);
+        let body = match plan.body {
+            PlannedBody::Nothing => ReplyBody::empty(),
+            PlannedBody::Page(html) => {
+                return Some(self.page_with(plan.status, html, plan.headers));
+            }
+            PlannedBody::Whole => ReplyBody::full(self.in_memory_now(source)?),
+            PlannedBody::Pieces(pieces) => {
+                ReplyBody::of_memory(&self.in_memory_now(source)?, pieces)
+            }
+        };
+        Some(respond(plan.status, plan.headers, body))
+    }
+
+    async fn serve_any(&self, request: SiteRequest<'_>) -> Response<ReplyBody> {
         match *request.method {
             Method::GET => self.answer(request).await,
             Method::HEAD => {
@@ -154,14 +214,8 @@ impl StaticFiles {
             set(&mut response, header::CACHE_CONTROL, "no-store");
             return response;
         }
-        let path = request.uri.path();
-        if let Some(prepared) = self.prepared.get(path)
-            && prepared.serial == current.serial()
-        {
-            return self.file(&prepared, request).await;
-        }
         let asked = Asked {
-            path,
+            path: request.uri.path(),
             query: request.uri.query(),
             headers: request.headers,
             now_unix_ms: self.store.unix_ms(),
@@ -169,7 +223,7 @@ impl StaticFiles {
         match decide(&current, &self.serving, asked) {
             Decision::File(found, depends) => {
                 let prepared = self.prepare(&current, asked, found, depends);
-                self.file(&prepared, request).await
+                self.file(&prepared, request, StatusCode::OK).await
             }
             Decision::Missing {
                 status,
@@ -208,163 +262,118 @@ impl StaticFiles {
         prepared
     }
 
-    /// Answers with a file that is what was asked for.
-    async fn file(&self, prepared: &Prepared, request: SiteRequest<'_>) -> Response<ReplyBody> {
-        let (head, source) = match self.representation(prepared, request.headers).await {
-            Ok(chosen) => chosen,
-            Err(error) => return self.unreadable(&prepared.found.path, &error),
+    /// Answers with a file, with `status` when it is sent whole.
+    async fn file(
+        &self,
+        prepared: &Prepared,
+        request: SiteRequest<'_>,
+        status: StatusCode,
+    ) -> Response<ReplyBody> {
+        let answered = async {
+            let (head, source) = self.representation(prepared, request.headers).await?;
+            let plan = Plan::new(prepared, head, source.length(), request, status);
+            let body = match plan.body {
+                PlannedBody::Nothing => ReplyBody::empty(),
+                PlannedBody::Page(html) => {
+                    return Ok(self.page_with(plan.status, html, plan.headers));
+                }
+                PlannedBody::Whole => {
+                    let all = ByteRange::all(source.length()).map(Piece::Range);
+                    self.body(source, all.into_iter().collect()).await?
+                }
+                PlannedBody::Pieces(pieces) => self.body(source, pieces).await?,
+            };
+            Ok(respond(plan.status, plan.headers, body))
         };
-        let validators = head.validators();
-        match Precondition::evaluate(request.headers, &validators) {
-            Precondition::Proceed => {}
-            Precondition::NotModified => {
-                let mut response = Response::new(ReplyBody::empty());
-                *response.status_mut() = StatusCode::NOT_MODIFIED;
-                *response.headers_mut() = head.not_modified.clone();
-                return response;
-            }
-            Precondition::Failed => {
-                return self.page(StatusCode::PRECONDITION_FAILED, pages::PRECONDITION);
-            }
-        }
-        let length = source.length();
-        let ranges = Ranges::requested(request.method, request.headers, length);
-        let ranges = match ranges {
-            Ranges::Whole => Ranges::Whole,
-            some if conditional::if_range_holds(request.headers, &validators) => some,
-            _ => Ranges::Whole,
-        };
-        let answered = match ranges {
-            Ranges::Whole => self.whole(head, source, request.method).await,
-            Ranges::One(range) => self.part(head, source, range).await,
-            Ranges::Many(ranges) => self.parts(prepared, head, source, &ranges).await,
-            Ranges::Unsatisfiable => {
-                let mut response = self.page(StatusCode::RANGE_NOT_SATISFIABLE, pages::RANGE);
-                let value = unsatisfied_content_range(length);
-                response.headers_mut().insert(header::CONTENT_RANGE, value);
-                Ok(response)
-            }
-        };
-        answered.unwrap_or_else(|error| self.unreadable(&prepared.found.path, &error))
+        answered
+            .await
+            .unwrap_or_else(|error| self.unreadable(&prepared.found.path, &error))
     }
 
-    /// Chooses the form in which a file is sent.
+    /// Chooses the form in which a file is sent, and makes it when it is not here.
     async fn representation<'p>(
         &self,
         prepared: &'p Prepared,
         headers: &HeaderMap,
     ) -> Result<(&'p Head, Source), StoreError> {
+        let mut unavailable = Unavailable::default();
+        loop {
+            let coding = match self.choose(prepared, headers, unavailable) {
+                Chosen::Ready(head, source) => return Ok((head, source)),
+                Chosen::ToMake(coding) => coding,
+            };
+            let made = self
+                .contents
+                .encoded(&self.store, prepared.found.entry, coding);
+            match made.await? {
+                Variant::Bytes(bytes) => {
+                    let representation = Representation::Encoded(coding);
+                    let head = prepared.head(representation, bytes.len() as u64);
+                    return Ok((head, Source::Memory(bytes)));
+                }
+                Variant::None | Variant::Busy => unavailable.insert(coding),
+            }
+        }
+    }
+
+    /// Chooses the form in which a file is sent, without those that are not to be had.
+    fn choose<'p>(
+        &self,
+        prepared: &'p Prepared,
+        headers: &HeaderMap,
+        unavailable: Unavailable,
+    ) -> Chosen<'p> {
         let entry = prepared.found.entry;
-        let plain = |representation| {
-            (
-                prepared.head(representation, entry.size),
-                Source::Object(entry),
-            )
+        let ready = |representation, source: Source| {
+            Chosen::Ready(prepared.head(representation, source.length()), source)
         };
         if !prepared.is_negotiated() {
-            return Ok(plain(Representation::Identity));
+            return ready(Representation::Identity, Source::Object(entry));
         }
-        let accepted = Accepted::of(headers);
-        let mut is_open = false;
-        for coding in accepted.best_first() {
+        let mut plain = Representation::Identity;
+        for coding in Accepted::of(headers).best_first() {
             if coding == Coding::Identity {
                 break;
             }
-            is_open = true;
-            let source = match prepared.sibling(coding) {
-                Some(sibling) => Source::Object(sibling),
-                None if !prepared.is_compressible() => continue,
-                None => match self.contents.encoded(&self.store, entry, coding).await? {
-                    Variant::Bytes(bytes) => Source::Memory(bytes),
-                    Variant::None | Variant::Busy => continue,
-                },
-            };
             let representation = Representation::Encoded(coding);
-            return Ok((prepared.head(representation, source.length()), source));
-        }
-        Ok(plain(if is_open && prepared.is_compressible() {
-            Representation::Marked
-        } else {
-            Representation::Identity
-        }))
-    }
-
-    async fn whole(
-        &self,
-        head: &Head,
-        source: Source,
-        method: &Method,
-    ) -> Result<Response<ReplyBody>, StoreError> {
-        let body = if method == Method::HEAD {
-            ReplyBody::empty()
-        } else {
-            match self.in_memory(source).await? {
-                Source::Memory(bytes) => ReplyBody::full(bytes),
-                Source::Object(entry) => {
-                    let all = ByteRange::all(entry.size).map(Piece::Range);
-                    ReplyBody::of_object(&self.store, entry, all.into_iter().collect()).await?
-                }
+            if let Some(sibling) = prepared.sibling(coding) {
+                return ready(representation, Source::Object(sibling));
             }
-        };
-        let mut response = Response::new(body);
-        *response.headers_mut() = head.whole.clone();
-        Ok(response)
+            if !prepared.is_compressible() {
+                continue;
+            }
+            plain = Representation::Marked;
+            if unavailable.contains(coding) {
+                continue;
+            }
+            match self.contents.encoded_now(entry, coding) {
+                Some(Variant::Bytes(bytes)) => {
+                    return ready(representation, Source::Memory(bytes));
+                }
+                Some(Variant::None | Variant::Busy) => {}
+                None => return Chosen::ToMake(coding),
+            }
+        }
+        ready(plain, Source::Object(entry))
     }
 
-    async fn part(
-        &self,
-        head: &Head,
-        source: Source,
-        range: ByteRange,
-    ) -> Result<Response<ReplyBody>, StoreError> {
-        let whole = source.length();
-        let body = self.body(source, vec![Piece::Range(range)]).await?;
-        let mut response = Response::new(body);
-        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        *response.headers_mut() = head.whole.clone();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_LENGTH, range.byte_count().into());
-        headers.insert(header::CONTENT_RANGE, range.content_range(whole));
-        Ok(response)
-    }
-
-    async fn parts(
-        &self,
-        prepared: &Prepared,
-        head: &Head,
-        source: Source,
-        ranges: &[ByteRange],
-    ) -> Result<Response<ReplyBody>, StoreError> {
-        let octets = HeaderValue::from_static("application/octet-stream");
-        let content_type = prepared.content_type().unwrap_or(&octets);
-        let digest = &prepared.found.entry.digest;
-        let plan = Multipart::plan(ranges, source.length(), content_type, digest);
-        let body = self.body(source, plan.pieces).await?;
-        let mut response = Response::new(body);
-        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        *response.headers_mut() = head.whole.clone();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_LENGTH, plan.content_length.into());
-        headers.insert(header::CONTENT_TYPE, plan.content_type);
-        Ok(response)
-    }
-
+    /// Returns a body of these pieces of a source: from memory where it is small enough.
     async fn body(&self, source: Source, pieces: Vec<Piece>) -> Result<ReplyBody, StoreError> {
-        Ok(match self.in_memory(source).await? {
-            Source::Memory(bytes) => ReplyBody::of_memory(&bytes, pieces),
-            Source::Object(entry) => ReplyBody::of_object(&self.store, entry, pieces).await?,
-        })
+        let entry = match source {
+            Source::Memory(bytes) => return Ok(ReplyBody::of_memory(&bytes, pieces)),
+            Source::Object(entry) => entry,
+        };
+        match self.contents.identity(&self.store, entry).await? {
+            Some(bytes) => Ok(ReplyBody::of_memory(&bytes, pieces)),
+            None => ReplyBody::of_object(&self.store, entry, pieces).await,
+        }
     }
 
-    /// Brings the bytes of a source into memory, when they are few enough.
-    async fn in_memory(&self, source: Source) -> Result<Source, StoreError> {
-        Ok(match source {
-            Source::Memory(bytes) => Source::Memory(bytes),
-            Source::Object(entry) => match self.contents.identity(&self.store, entry).await? {
-                Some(bytes) => Source::Memory(bytes),
-                None => Source::Object(entry),
-            },
-        })
+    fn in_memory_now(&self, source: Source) -> Option<Bytes> {
+        match source {
+            Source::Memory(bytes) => Some(bytes),
+            Source::Object(entry) => self.contents.identity_now(entry),
+        }
     }
 
     /// Answers that nothing is there, with the site's own page or the server's.
@@ -374,39 +383,25 @@ impl StaticFiles {
         request: SiteRequest<'_>,
         (status, page, depends): (ErrorStatus, Option<Found>, Depends),
     ) -> Response<ReplyBody> {
-        let status = match status {
+        let (status, own_page) = match status {
             ErrorStatus::NotFound => (StatusCode::NOT_FOUND, pages::NOT_FOUND),
             ErrorStatus::Gone => (StatusCode::GONE, pages::GONE),
         };
         let path = rules_path(request.uri.path());
         let Some(found) = page else {
-            let mut response = self.page(status.0, status.1);
+            let mut response = self.page(status, own_page);
             apply_rules(response.headers_mut(), current, &path);
             return response;
         };
-        let prepared = Prepared::new(
-            found,
-            Role::ErrorPage,
-            Occasion {
-                current,
-                serving: &self.serving,
-                path: &path,
-                depends,
-                now_unix_ms: self.store.unix_ms(),
-            },
-        );
-        let chosen = self.representation(&prepared, request.headers).await;
-        let answered = match chosen {
-            Ok((head, source)) => self.whole(head, source, request.method).await,
-            Err(error) => Err(error),
+        let occasion = Occasion {
+            current,
+            serving: &self.serving,
+            path: &path,
+            depends,
+            now_unix_ms: self.store.unix_ms(),
         };
-        match answered {
-            Ok(mut response) => {
-                *response.status_mut() = status.0;
-                response
-            }
-            Err(error) => self.unreadable(&prepared.found.path, &error),
-        }
+        let prepared = Prepared::new(found, Role::ErrorPage, occasion);
+        self.file(&prepared, request, status).await
     }
 
     fn unreadable(&self, path: &str, error: &StoreError) -> Response<ReplyBody> {
@@ -420,15 +415,23 @@ impl StaticFiles {
 
     /// Answers with a page of the server's own.
     fn page(&self, status: StatusCode, html: &'static str) -> Response<ReplyBody> {
-        let mut response = Response::new(ReplyBody::full(Bytes::from_static(html.as_bytes())));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
+        self.page_with(status, html, HeaderMap::new())
+    }
+
+    /// Answers with a page of the server's own, and with these headers besides its usual ones.
+    fn page_with(
+        &self,
+        status: StatusCode,
+        html: &'static str,
+        mut headers: HeaderMap,
+    ) -> Response<ReplyBody> {
         let html_type = HeaderValue::from_static("text/html; charset=utf-8");
         headers.insert(header::CONTENT_TYPE, html_type);
         headers.insert(header::CONTENT_LENGTH, html.len().into());
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        security_headers(headers, true, self.serving.security_headers);
-        response
+        security_headers(&mut headers, true, self.serving.security_headers);
+        let body = ReplyBody::full(Bytes::from_static(html.as_bytes()));
+        respond(status, headers, body)
     }
 }
 
@@ -439,6 +442,13 @@ impl Source {
             Self::Object(entry) => entry.size,
         }
     }
+}
+
+fn respond(status: StatusCode, headers: HeaderMap, body: ReplyBody) -> Response<ReplyBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
 }
 
 /// Returns a request's path as header rules see it; one that rules cannot see is as it was sent.

@@ -239,6 +239,11 @@ impl Store {
         self.inner().current.load_full()
     }
 
+    /// Returns the number of what is being served; see [`Current::serial`].
+    pub(crate) fn serving_serial(&self) -> u64 {
+        self.inner().current.load().serial()
+    }
+
     /// Returns the time that the store goes by, in milliseconds of Unix time.
     pub(crate) fn unix_ms(&self) -> u64 {
         self.inner().options.clock.unix_ms()

@@ -24,7 +24,11 @@ use crate::{
     auth::{Generation, Verified},
     reply::{Refusal, endpoint_headers, json},
     snapshot::Snapshot,
-    static_files::{ReplyBody, conditional::none_match_holds},
+    static_files::{
+        ReplyBody,
+        coding::{Accepted, Coding},
+        conditional::none_match_holds,
+    },
 };
 
 /// Bytes of a rollback's body: a short JSON object.
@@ -79,7 +83,7 @@ impl Endpoint {
             endpoint_headers(&mut response);
             response
         } else {
-            let encoding = if accepts_zstd(headers) {
+            let encoding = if Accepted::of(headers).accepts(Coding::Zstd) {
                 Encoding::Zstd
             } else {
                 Encoding::Identity
@@ -205,47 +209,11 @@ impl Serialize for FilesView<'_> {
     }
 }
 
-/// Returns whether the peer takes zstd; `zstd;q=0` says that it does not.
-fn accepts_zstd(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(header::ACCEPT_ENCODING)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|coding| {
-            let mut parts = coding.split(';').map(str::trim);
-            let named = parts
-                .next()
-                .is_some_and(|name| name.eq_ignore_ascii_case("zstd"));
-            let refused = parts
-                .filter_map(|parameter| parameter.strip_prefix("q="))
-                .any(|weight| weight.parse() == Ok(0.0_f32));
-            named && !refused
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use onsave_protocol::wire::v1::ManifestBody;
 
     use super::*;
-
-    #[test]
-    fn accepted_codings() {
-        for (value, accepted) in [
-            ("zstd", true),
-            ("gzip, ZSTD;q=0.5", true),
-            ("gzip", false),
-            ("zstd;q=0", false),
-            ("zstd; q=0.000", false),
-            ("", false),
-            ("xzstd", false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(value));
-            assert_eq!(accepts_zstd(&headers), accepted, "{value:?}");
-        }
-    }
 
     #[test]
     fn a_manifest_is_what_the_wire_type_reads() {

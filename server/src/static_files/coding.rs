@@ -107,6 +107,11 @@ impl Accepted {
     pub(crate) fn best_first(&self) -> impl Iterator<Item = Coding> {
         self.order[..self.count].iter().copied()
     }
+
+    /// Returns whether the peer takes a coding.
+    pub(crate) fn accepts(&self, coding: Coding) -> bool {
+        self.order[..self.count].contains(&coding)
+    }
 }
 
 /// What the lines of a request say about each coding: weights in thousandths.
@@ -334,6 +339,7 @@ mod tests {
             for coding in Coding::ALL {
                 // Never one that was refused, always one that was not; identity in any case.
                 let expected = weight(coding) > 0 || coding == Coding::Identity;
+                prop_assert_eq!(found.accepts(coding), expected, "{:?}", coding);
                 prop_assert_eq!(order.contains(&coding), expected, "{:?}", coding);
             }
         }

@@ -15,7 +15,10 @@ use std::io::{self, Read as _};
 
 use bytes::Bytes;
 use onsave_protocol::{FileEntry, Sha256Digest};
-use quick_cache::{OptionsBuilder, Weighter, sync::Cache};
+use quick_cache::{
+    DefaultHashBuilder, OptionsBuilder, Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
 use tokio::sync::Semaphore;
 
 pub(super) use self::encode::GENERATION;
@@ -83,29 +86,37 @@ impl Contents {
 
     /// Returns an empty memory of at most `budget` bytes.
     pub(crate) fn new(budget: u64) -> Self {
-        let options = OptionsBuilder::new()
-            // One shard: the budget of a shard bounds the largest content, and the lock is held for
-            // a look-up only.
-            .shards(1)
-            .estimated_items_capacity(usize::try_from(budget / TYPICAL_BYTES).unwrap_or(1).max(1))
-            .weight_capacity(budget)
-            .build();
-        let cache = match options {
-            Ok(options) => Cache::with_options(
-                options,
-                Weight,
-                quick_cache::DefaultHashBuilder::default(),
-                quick_cache::sync::DefaultLifecycle::default(),
-            ),
-            // Every option is set above.
-            Err(_) => Cache::with_weighter(1, budget, Weight),
-        };
+        let cache = bounded(budget, TYPICAL_BYTES, Weight);
         Self {
             cache,
             // So that one content never drives out all others.
             largest: LARGEST_KEPT.min(budget / 8),
             encoders: Semaphore::new(Self::MOST_ENCODERS),
         }
+    }
+
+    /// Returns a file's bytes when they are in memory.
+    pub(super) fn identity_now(&self, entry: FileEntry) -> Option<Bytes> {
+        let key = Key {
+            digest: entry.digest,
+            coding: Coding::Identity,
+        };
+        match self.cache.get(&key)? {
+            Kept::Bytes(bytes) => Some(bytes),
+            Kept::NotWorth => None,
+        }
+    }
+
+    /// Returns what is known of a variant of a file; nothing when it has to be made first.
+    pub(super) fn encoded_now(&self, entry: FileEntry, coding: Coding) -> Option<Variant> {
+        if entry.size > self.largest {
+            return Some(Variant::None);
+        }
+        let key = Key {
+            digest: entry.digest,
+            coding,
+        };
+        self.cache.get(&key).map(Variant::from)
     }
 
     /// Returns a file's bytes; `None` when it is too large to be kept in memory.
@@ -125,9 +136,6 @@ impl Contents {
             digest: entry.digest,
             coding: Coding::Identity,
         };
-        if let Some(Kept::Bytes(bytes)) = self.cache.get(&key) {
-            return Ok(Some(bytes));
-        }
         let read = self
             .cache
             .get_or_insert_async(&key, async {
@@ -160,9 +168,6 @@ impl Contents {
             digest: entry.digest,
             coding,
         };
-        if let Some(kept) = self.cache.get(&key) {
-            return Ok(kept.into());
-        }
         let Ok(_permit) = self.encoders.try_acquire() else {
             return Ok(Variant::Busy);
         };
@@ -173,6 +178,34 @@ impl Contents {
             blocking(entry, move || Ok(encode(&bytes, coding))).await
         });
         Ok(made.await?.into())
+    }
+}
+
+/// Returns a cache of at most `budget` in weight, whose items weigh about `typical`.
+///
+/// It has one shard: a shard's part of the budget bounds the heaviest item, items fall unevenly on many,
+/// and the lock is held for a look-up only.
+pub(super) fn bounded<K, V, W>(budget: u64, typical: u64, weighter: W) -> Cache<K, V, W>
+where
+    K: std::hash::Hash + Eq + Clone,
+    V: Clone,
+    W: Weighter<K, V> + Clone,
+{
+    let items = usize::try_from(budget / typical).unwrap_or(1).max(1);
+    let options = OptionsBuilder::new()
+        .shards(1)
+        .estimated_items_capacity(items)
+        .weight_capacity(budget)
+        .build();
+    match options {
+        Ok(options) => Cache::with_options(
+            options,
+            weighter,
+            DefaultHashBuilder::default(),
+            DefaultLifecycle::default(),
+        ),
+        // Every option is set above.
+        Err(_) => Cache::with_weighter(items, budget, weighter),
     }
 }
 

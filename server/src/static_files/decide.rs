@@ -252,3 +252,111 @@ fn accepts_html(headers: &HeaderMap) -> bool {
     }
     best.map_or(!said, |(_, accepted)| accepted)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use http::HeaderValue;
+    use onsave_protocol::{Changeset, DeployId, FileEntry, Sha256Digest, SitePath};
+
+    use super::*;
+    use crate::{
+        current::{Earlier, SiteRules},
+        snapshot::Snapshot,
+    };
+
+    const OLD: &str = "app.3f9c2b1a.js";
+
+    fn snapshot(paths: &[&str]) -> Arc<Snapshot> {
+        let entry = |path: &str| FileEntry {
+            digest: Sha256Digest::of(path.as_bytes()),
+            size: 1,
+        };
+        let puts = paths
+            .iter()
+            .map(|path| (SitePath::parse(path).unwrap(), entry(path)));
+        let changeset = Changeset {
+            puts: puts.collect(),
+            ..Changeset::default()
+        };
+        let id = DeployId::after(None, 1_000, 0);
+        Arc::new(Snapshot::default().changed(id, &changeset).unwrap().0)
+    }
+
+    fn current(paths: &[&str], redirects: &str, earlier: Vec<Earlier>) -> Current {
+        let rules = SiteRules::parse([None, None], redirects.as_bytes(), b"").0;
+        Current::new(snapshot(paths), Arc::new(rules), earlier)
+    }
+
+    fn decided(current: &Current, path: &str, now_unix_ms: u64) -> String {
+        let serving = Serving {
+            asset_grace: Duration::from_secs(60),
+            ..Serving::default()
+        };
+        let asked = Asked {
+            path,
+            query: None,
+            headers: &HeaderMap::new(),
+            now_unix_ms,
+        };
+        match decide(current, &serving, asked) {
+            Decision::File(found, _) => found.path,
+            Decision::Redirect { status, location } => format!("{} {location}", status.code()),
+            Decision::Missing { status, .. } => status.code().to_string(),
+            Decision::Malformed => "400".into(),
+        }
+    }
+
+    #[test]
+    fn an_earlier_asset_is_there_for_the_grace() {
+        let earlier = |until_unix_ms| Earlier {
+            snapshot: snapshot(&[OLD, "old.html", "old.js"]),
+            until_unix_ms,
+        };
+        let path = format!("/{OLD}");
+        let site = current(&["index.html"], "", vec![earlier(100_000), earlier(50_000)]);
+        for (now, expected) in [(100_000, OLD), (160_000, OLD), (160_001, "404")] {
+            assert_eq!(decided(&site, &path, now), expected, "{now}");
+        }
+        for path in ["/old", "/old.html", "/old.js"] {
+            assert_eq!(decided(&site, path, 100_000), "404", "{path}");
+        }
+        // Only a rule that says so comes before it.
+        let rules = "/app.* /x 301\n/* /elsewhere 301\n";
+        let site = current(&["index.html"], rules, vec![earlier(100_000)]);
+        assert_eq!(decided(&site, &path, 100_000), OLD);
+        assert_eq!(decided(&site, &path, 170_000), "301 /elsewhere");
+    }
+
+    #[test]
+    fn the_first_rule_decides_whether_a_file_is_hidden() {
+        let files = &["a.html", "b.html", "index.html"];
+        let site = current(files, "/a /x\n/a /y 302!\n/b /z 301!\n", Vec::new());
+        assert_eq!(decided(&site, "/a", 0), "a.html");
+        assert_eq!(decided(&site, "/b", 0), "301 /z");
+        assert_eq!(decided(&site, "/", 0), "index.html");
+    }
+
+    #[test]
+    fn who_wants_a_page() {
+        for (accept, wants) in [
+            (None, true),
+            (Some("text/html"), true),
+            (Some("TEXT/HTML;charset=utf-8"), true),
+            (Some("application/json, */*;q=0.1"), true),
+            (Some("text/*"), true),
+            (Some("application/json"), false),
+            (Some("*/*;q=0"), false),
+            (Some("text/html;q=0, */*"), false),
+            (Some("*/*;q=0, text/html"), true),
+            (Some(""), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(accept) = accept {
+                headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            }
+            assert_eq!(accepts_html(&headers), wants, "{accept:?}");
+        }
+    }
+}

@@ -192,6 +192,11 @@ impl Prepared {
         security_headers(headers, is_html, occasion.serving.security_headers);
     }
 
+    /// Returns whether the file is the one that was asked for.
+    pub(super) const fn role(&self) -> Role {
+        self.role
+    }
+
     /// Returns whether the answer depends on `Accept-Encoding`.
     pub(super) const fn is_negotiated(&self) -> bool {
         self.negotiated

@@ -64,7 +64,8 @@ impl Objects {
         let [redirects, headers] = [0, 1].map(|at| self.read_some(files[at], MOST_READ[at]));
         let (rules, faults) = SiteRules::parse(files, &redirects?, &headers?);
         for (file, fault) in faults {
-            tracing::warn!(
+            // Whoever publishes is told as a warning, where the line was written.
+            tracing::info!(
                 site.path = file,
                 site.line = fault.line,
                 "{}",
