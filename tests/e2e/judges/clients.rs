@@ -12,15 +12,41 @@ use std::{
 use super::INSTALL;
 use crate::harness::{World, eventually, sync_client};
 
+/// How the clients speak with the server.
+#[derive(Debug, Clone, Copy)]
+enum Version {
+    One,
+}
+
+/// The versions of HTTP that the server has.
+const VERSIONS: [Version; 1] = [Version::One];
+
+impl Version {
+    /// Returns what makes curl use this version, and no other.
+    const fn curl(self) -> &'static str {
+        match self {
+            Self::One => "--http1.1",
+        }
+    }
+
+    /// Returns what makes h2load use this version: connections, and how many requests each has at once.
+    const fn h2load(self) -> &'static [&'static str] {
+        match self {
+            Self::One => &["--h1", "-c10"],
+        }
+    }
+}
+
 /// A site with something of every kind, and the client that asks for it.
 struct Site {
     world: World,
+    version: Version,
     /// What `/long.txt` holds.
     text: String,
 }
 
 impl Site {
-    fn publish() -> Self {
+    fn publish(version: Version) -> Self {
         let world = World::with_small_site();
         let lines =
             (0..2_000).map(|line| format!("line {line} of a text that is worth encoding\n"));
@@ -34,7 +60,11 @@ impl Site {
         let tree = world.site.tree();
         sync_client::publish(world.address(), None, (&<_>::default(), &tree))
             .expect("the server answers");
-        Self { world, text }
+        Self {
+            world,
+            version,
+            text,
+        }
     }
 
     fn url(&self, target: &str) -> String {
@@ -47,13 +77,26 @@ impl Site {
     }
 
     fn curl(&self, arguments: &[&str], target: &str) -> Curl {
-        let mut all = vec!["--silent", "--show-error", "--include", "--path-as-is"];
+        let mut all = vec![
+            self.version.curl(),
+            "--silent",
+            "--show-error",
+            "--include",
+            "--path-as-is",
+        ];
         all.extend(arguments);
         let url = self.url(target);
         all.push(&url);
         let output = run("curl", &all);
         assert!(output.status.success(), "curl {all:?}: {}", shown(&output));
         Curl::read(&output.stdout)
+    }
+}
+
+/// Runs a story with a site of its own for each version of HTTP.
+fn over_each_version(story: fn(&Site)) {
+    for version in VERSIONS {
+        story(&Site::publish(version));
     }
 }
 
@@ -116,7 +159,10 @@ fn shown(output: &Output) -> String {
 
 #[test]
 fn curl_reads_each_coding_as_the_same_bytes() {
-    let site = Site::publish();
+    over_each_version(reads_each_coding);
+}
+
+fn reads_each_coding(site: &Site) {
     let plain = site.curl(&[], "/long.txt");
     assert_eq!((plain.status, plain.text()), (200, site.text.as_str()));
     for coding in ["br", "zstd", "gzip"] {
@@ -140,7 +186,10 @@ fn curl_reads_each_coding_as_the_same_bytes() {
 
 #[test]
 fn curl_gets_parts_and_resumes() {
-    let site = Site::publish();
+    over_each_version(gets_parts_and_resumes);
+}
+
+fn gets_parts_and_resumes(site: &Site) {
     let length = site.text.len();
     for (range, expected) in [
         ("0-0", &site.text[..1]),
@@ -178,7 +227,15 @@ fn curl_gets_parts_and_resumes() {
     let url = site.url("/long.txt");
     let output = run(
         "curl",
-        &["-sS", "--continue-at", "-", "--output", &name, &url],
+        &[
+            site.version.curl(),
+            "-sS",
+            "--continue-at",
+            "-",
+            "--output",
+            &name,
+            &url,
+        ],
     );
     assert!(output.status.success(), "{}", shown(&output));
     let resumed = fs::read_to_string(&file).expect("it is there");
@@ -187,7 +244,10 @@ fn curl_gets_parts_and_resumes() {
 
 #[test]
 fn curl_is_told_what_it_has() {
-    let site = Site::publish();
+    over_each_version(is_told_what_it_has);
+}
+
+fn is_told_what_it_has(site: &Site) {
     let tag = site.scratch("etag");
     let tag = tag.to_str().expect("it is UTF-8");
     for (target, path) in [("/", "index.html"), ("/long.txt", "long.txt")] {
@@ -225,7 +285,10 @@ fn world_changes(world: &World, path: &str) {
 
 #[test]
 fn curl_gets_the_same_headers_by_head() {
-    let site = Site::publish();
+    over_each_version(gets_the_same_headers_by_head);
+}
+
+fn gets_the_same_headers_by_head(site: &Site) {
     let targets = [
         "/",
         "/about",
@@ -260,7 +323,10 @@ fn curl_gets_the_same_headers_by_head() {
 
 #[test]
 fn curl_keeps_one_connection_for_all() {
-    let site = Site::publish();
+    over_each_version(keeps_one_connection);
+}
+
+fn keeps_one_connection(site: &Site) {
     let targets = [
         "/",
         "/about/",
@@ -271,7 +337,13 @@ fn curl_keeps_one_connection_for_all() {
         "/",
     ];
     let format = "%{http_code} %{num_connects}\n";
-    let mut arguments = vec!["-sS", "--path-as-is", "--write-out", format];
+    let mut arguments = vec![
+        site.version.curl(),
+        "-sS",
+        "--path-as-is",
+        "--write-out",
+        format,
+    ];
     let urls = targets.map(|target| site.url(target));
     for url in &urls {
         arguments.extend(["--output", "/dev/null", url]);
@@ -284,7 +356,14 @@ fn curl_keeps_one_connection_for_all() {
     let url = site.url("/old");
     let output = run(
         "curl",
-        &["-sS", "--location", "--write-out", "%{url_effective}", &url],
+        &[
+            site.version.curl(),
+            "-sS",
+            "--location",
+            "--write-out",
+            "%{url_effective}",
+            &url,
+        ],
     );
     let about = format!("<h1>about</h1>{}", site.url("/about"));
     assert_eq!(String::from_utf8_lossy(&output.stdout), about);
@@ -308,9 +387,13 @@ fn assert_no_failure(arguments: &[&str]) {
 }
 
 #[test]
-fn h2load_has_a_thousand_answers_over_http_1() {
-    let site = Site::publish();
+fn h2load_has_a_thousand_answers() {
+    over_each_version(has_a_thousand_answers);
+}
+
+fn has_a_thousand_answers(site: &Site) {
     for target in ["/", "/long.txt"] {
-        assert_no_failure(&["--h1", "-n1000", "-c10", &site.url(target)]);
+        let url = site.url(target);
+        assert_no_failure(&[&["-n1000", &url], site.version.h2load()].concat());
     }
 }
