@@ -54,6 +54,24 @@ pub(crate) struct Observed {
     method: Method,
     says_time: bool,
     line: Option<Box<Line>>,
+    in_flight: Option<InFlight>,
+}
+
+/// Counts a request as being answered for as long as it lives, also when its peer hangs up first.
+#[derive(Debug)]
+struct InFlight(Arc<Metrics>);
+
+impl InFlight {
+    fn new(metrics: &Arc<Metrics>) -> Self {
+        metrics.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(metrics))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Watches the body of an answer to its end.
@@ -65,6 +83,7 @@ pub(crate) struct Watch {
     status: u16,
     bytes: u64,
     line: Option<Box<Line>>,
+    _in_flight: Option<InFlight>,
 }
 
 impl Observer {
@@ -90,9 +109,6 @@ impl Observer {
         if metrics.is_none() && access_log.is_none() && !says_time {
             return None;
         }
-        if let Some(metrics) = metrics {
-            metrics.in_flight.fetch_add(1, Ordering::Relaxed);
-        }
         let line = access_log
             .as_ref()
             .map(|_| Box::new(Line::new(parts, peer(), self.clock.unix_ms())));
@@ -101,6 +117,7 @@ impl Observer {
             method: parts.method.clone(),
             says_time,
             line,
+            in_flight: metrics.as_ref().map(InFlight::new),
         })
     }
 
@@ -119,6 +136,7 @@ impl Observer {
             status: response.status().as_u16(),
             bytes: 0,
             line: observed.line,
+            _in_flight: observed.in_flight,
         };
         response.body_mut().watch(watch);
     }
@@ -156,7 +174,6 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let took = self.started.elapsed();
         if let Some(metrics) = &self.observation.metrics {
-            metrics.in_flight.fetch_sub(1, Ordering::Relaxed);
             metrics.answered(&self.method, self.status, self.bytes, took);
         }
         if let (Some(log), Some(line)) = (&self.observation.access_log, self.line.take()) {

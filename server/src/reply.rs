@@ -8,6 +8,7 @@ use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
+use hyper::body::Body as _;
 use onsave_protocol::{
     site_path::SitePathError,
     wire::{
@@ -265,6 +266,17 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Reply
     response
 }
 
+/// Returns what answers HEAD where `response` answers GET: the same headers, the length of the body among
+/// them, and no body (RFC 9110, section 9.3.2).
+pub(crate) fn without_body(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
+    let body = std::mem::replace(response.body_mut(), ReplyBody::empty());
+    if let Some(length) = body.size_hint().exact() {
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    response
+}
+
 /// Adds the headers that every answer below `/_icd` carries.
 pub(crate) fn endpoint_headers(response: &mut Response<ReplyBody>) {
     let headers = response.headers_mut();
@@ -290,6 +302,14 @@ mod tests {
             parts.status.as_u16(),
             serde_json::from_slice(&bytes).unwrap(),
         )
+    }
+
+    #[test]
+    fn head_has_the_length_and_not_the_body() {
+        let response = without_body(json(StatusCode::OK, &[1, 2, 3]));
+        assert_eq!(response.headers()[header::CONTENT_LENGTH], "7");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+        assert!(response.body().is_end_stream());
     }
 
     #[tokio::test]

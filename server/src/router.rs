@@ -12,7 +12,7 @@ use onsave_protocol::{DeployId, Sha256Digest, wire::ROUTE_PREFIX};
 pub(crate) enum Route {
     /// Everything that is not the sync endpoint.
     Site,
-    /// `GET /_icd/health`
+    /// `GET /_icd/health`, and `HEAD`, with which some load balancers ask
     Health,
     /// `GET /_icd/manifest`
     Manifest,
@@ -89,7 +89,10 @@ pub(crate) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
     };
     let segments: Vec<&str> = rest.split('/').collect();
     match segments[..] {
-        ["health"] => pick(method, &[(Method::GET, Route::Health)], "GET"),
+        ["health"] => {
+            let table = [(Method::GET, Route::Health), (Method::HEAD, Route::Health)];
+            pick(method, &table, "GET, HEAD")
+        }
         ["manifest"] => pick(method, &[(Method::GET, Route::Manifest)], "GET"),
         ["deploys"] => pick(
             method,
@@ -156,6 +159,7 @@ mod tests {
         let digest = Sha256Digest::of(b"");
         for (method, path, expected) in [
             (Method::GET, "/_icd/health".to_owned(), Route::Health),
+            (Method::HEAD, "/_icd/health".to_owned(), Route::Health),
             (Method::GET, "/_icd/manifest".to_owned(), Route::Manifest),
             (Method::GET, "/_icd/deploys".to_owned(), Route::ListDeploys),
             (Method::POST, "/_icd/deploys".to_owned(), Route::Begin),
@@ -230,7 +234,7 @@ mod tests {
     #[test]
     fn other_methods_are_told_what_is_allowed() {
         for (method, path, allow) in [
-            (Method::POST, "/_icd/health".to_owned(), "GET"),
+            (Method::POST, "/_icd/health".to_owned(), "GET, HEAD"),
             (Method::PUT, "/_icd/deploys".to_owned(), "GET, POST"),
             (Method::POST, format!("/_icd/deploys/{ID}"), "GET, DELETE"),
             (

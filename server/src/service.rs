@@ -5,7 +5,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use http::{HeaderMap, HeaderValue, Request, Response, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, request::Parts};
 use hyper::body::Incoming;
 use onsave_protocol::wire::v2::REQUEST_ID_HEADER;
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ use crate::{
     deploys::{Endpoint, unsigned_health},
     metrics::{Metrics, PublishKind},
     observer::Observer,
-    reply::Refusal,
+    reply::{Refusal, without_body},
     request_body::RequestBody,
     router::{NoRoute, Route, route},
     static_files::{ReplyBody, SiteRequest, StaticFiles},
@@ -116,6 +116,7 @@ impl Service {
             http.route = routed.as_ref().map_or("none", Route::name),
             peer = %peer,
         );
+        let is_head = parts.method == Method::HEAD;
         let service = Arc::clone(&self);
         let call = async move {
             let route = routed.map_err(Refusal::from)?;
@@ -141,6 +142,9 @@ impl Service {
         });
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID_HEADER, value);
+        }
+        if is_head {
+            response = without_body(response);
         }
         response
     }

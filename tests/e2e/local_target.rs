@@ -1,31 +1,8 @@
 //! With no configuration at all: the server inside the daemon, and the other commands beside it.
 
-use std::{fs, net::SocketAddr, process::Command};
+use std::{fs, net::SocketAddr};
 
-use crate::harness::{World, process::Process, server, wait_for, world::assert_serves};
-
-fn local(world: &World, arguments: &[&str]) -> Command {
-    let mut command = world.bare_command(arguments);
-    command.env("ONSAVE_LOCAL_ADDRESS", "127.0.0.1:0");
-    command
-}
-
-/// Waits until the daemon's own server is up and returns its address.
-fn address_of(world: &World, daemon: &mut Process) -> SocketAddr {
-    wait_for("the embedded server", || {
-        daemon.assert_running();
-        let text = fs::read_to_string(world.project().join(".onsave/server.json")).ok()?;
-        let said: serde_json::Value = serde_json::from_str(&text).expect("it is written whole");
-        assert_eq!(said["pid"], daemon.id());
-        let url = said["url"].as_str().expect("it names its URL");
-        Some(
-            url.strip_prefix("http://")?
-                .trim_end_matches('/')
-                .parse()
-                .expect("an address"),
-        )
-    })
-}
+use crate::harness::{World, server, world::assert_serves};
 
 fn wait_for_page(address: SocketAddr, target: &str, text: &str) {
     crate::harness::eventually(&format!("{target} to answer {text:?}"), || {
@@ -37,8 +14,8 @@ fn wait_for_page(address: SocketAddr, target: &str, text: &str) {
 #[test]
 fn a_save_is_live_without_any_configuration() {
     let world = World::with_small_site();
-    let mut daemon = world.start("watch", &mut local(&world, &[]));
-    let address = address_of(&world, &mut daemon);
+    let mut daemon = world.start("watch", &mut world.local_command(&[]));
+    let address = world.local_address(&mut daemon);
     wait_for_page(address, "/", "<h1>first</h1>");
     assert_serves(address, &world.site.tree());
     world.site.save("index.html", "<h1>second</h1>");
@@ -56,13 +33,13 @@ fn a_save_is_live_without_any_configuration() {
     );
 
     // The other commands talk to the server of the running daemon.
-    let listed = local(&world, &["deploys"]).output().unwrap();
+    let listed = world.local_command(&["deploys"]).output().unwrap();
     assert!(
         listed.status.success(),
         "{}",
         String::from_utf8_lossy(&listed.stderr)
     );
-    let back = local(&world, &["rollback"]).output().unwrap();
+    let back = world.local_command(&["rollback"]).output().unwrap();
     assert!(
         back.status.success(),
         "{}",
@@ -71,7 +48,7 @@ fn a_save_is_live_without_any_configuration() {
     wait_for_page(address, "/", "<h1>first</h1>");
 
     // A second daemon over the same volume says who has it.
-    let second = local(&world, &["watch"]).output().unwrap();
+    let second = world.local_command(&["watch"]).output().unwrap();
     assert!(!second.status.success());
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(said.contains(&daemon.id().to_string()), "{said}");
@@ -84,14 +61,14 @@ fn a_save_is_live_without_any_configuration() {
 #[test]
 fn a_publish_without_a_daemon_is_there_when_one_starts() {
     let world = World::with_small_site();
-    let published = local(&world, &["publish"]).output().unwrap();
+    let published = world.local_command(&["publish"]).output().unwrap();
     assert!(
         published.status.success(),
         "{}",
         String::from_utf8_lossy(&published.stderr)
     );
-    let mut daemon = world.start("watch", &mut local(&world, &["watch"]));
-    let address = address_of(&world, &mut daemon);
+    let mut daemon = world.start("watch", &mut world.local_command(&["watch"]));
+    let address = world.local_address(&mut daemon);
     wait_for_page(address, "/", "<h1>first</h1>");
     assert_serves(address, &world.site.tree());
 }
@@ -100,11 +77,14 @@ fn a_publish_without_a_daemon_is_there_when_one_starts() {
 fn commands_right_after_a_daemon_was_killed_find_the_volume() {
     let world = World::with_small_site();
     for round in 0..3 {
-        let mut daemon = world.start(&format!("watch-{round}"), &mut local(&world, &["watch"]));
-        let address = address_of(&world, &mut daemon);
+        let mut daemon = world.start(
+            &format!("watch-{round}"),
+            &mut world.local_command(&["watch"]),
+        );
+        let address = world.local_address(&mut daemon);
         wait_for_page(address, "/", "<h1>first</h1>");
         drop(daemon);
-        let listed = local(&world, &["deploys"]).output().unwrap();
+        let listed = world.local_command(&["deploys"]).output().unwrap();
         assert!(
             listed.status.success(),
             "{}",

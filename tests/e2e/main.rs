@@ -6,6 +6,7 @@
 mod commands;
 mod crash;
 mod harness;
+mod judges;
 mod local_target;
 mod logs;
 mod missed_events;

@@ -20,6 +20,12 @@ async fn health_tells_strangers_little_and_holders_more() {
     let answer = server.send(Request::get("/_icd/health")).await;
     assert_eq!(answer.text(), r#"{"ok":true,"version":"1.0.0"}"#);
     assert_eq!(answer.header("onsave-protocol"), Some("2"));
+    let head = server.send(Request::new("HEAD", "/_icd/health")).await;
+    assert_eq!(head.status, 200);
+    assert_eq!(
+        head.header("content-length"),
+        answer.header("content-length")
+    );
     for request in [
         Request::get("/_icd/health").v1(),
         Request::get("/_icd/health").v2(),

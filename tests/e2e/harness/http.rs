@@ -27,6 +27,11 @@ impl Answer {
             .map(|(_, value)| value.as_str())
     }
 
+    /// Returns all headers in order, with their names in small letters.
+    pub(crate) fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
+
     /// Returns the body as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
@@ -71,7 +76,10 @@ impl Connection {
     pub(crate) fn send(&mut self, request: &Request<'_>) -> io::Result<Answer> {
         let mut bytes = Vec::new();
         let (method, target) = (request.method, request.target);
-        write!(bytes, "{method} {target} HTTP/1.1\r\nhost: e2e\r\n")?;
+        write!(bytes, "{method} {target} HTTP/1.1\r\n")?;
+        if !request.headers.iter().any(|(name, _)| *name == "host") {
+            bytes.extend_from_slice(b"host: e2e\r\n");
+        }
         for (name, value) in &request.headers {
             write!(bytes, "{name}: {value}\r\n")?;
         }

@@ -128,6 +128,30 @@ impl World {
         command
     }
 
+    /// Returns an `onsave` command that serves the site itself, on a free port.
+    pub(crate) fn local_command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.bare_command(arguments);
+        command.env("ONSAVE_LOCAL_ADDRESS", "127.0.0.1:0");
+        command
+    }
+
+    /// Waits until the server inside a daemon is up and returns its address.
+    pub(crate) fn local_address(&self, daemon: &mut Process) -> SocketAddr {
+        wait_for("the embedded server", || {
+            daemon.assert_running();
+            let text = fs::read_to_string(self.project().join(".onsave/server.json")).ok()?;
+            let said: serde_json::Value = serde_json::from_str(&text).expect("it is written whole");
+            assert_eq!(said["pid"], daemon.id());
+            let url = said["url"].as_str().expect("it names its URL");
+            Some(
+                url.strip_prefix("http://")?
+                    .trim_end_matches('/')
+                    .parse()
+                    .expect("an address"),
+            )
+        })
+    }
+
     /// Runs an `onsave` command against this world's server to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments)

@@ -1,0 +1,43 @@
+//! Judges that others wrote, asked about the real programs: what they find is a fault, or stands by name in
+//! a list of what is meant so, with the reason.
+//!
+//! | module | judge |
+//! |---|---|
+//! | [`addresses`] | the request handler of Cloudflare Pages: which address means which file |
+//! | [`answers`] | httplint: every kind of answer that the server has |
+//! | [`behaviour`] | `REDbot`: negotiation, validators and ranges, asked by a client of its own |
+//! | [`clients`] | curl and the clients of nghttp2: what they make of the answers |
+//! | [`visitor`] | Chromium: the example site as somebody sees it who edits it |
+//!
+//! All of it is installed by `./scripts/test packages`. A judge that is missing fails its tests: one that is
+//! skipped proves nothing.
+
+mod addresses;
+mod answers;
+mod behaviour;
+mod browser;
+mod clients;
+mod notes;
+mod visitor;
+
+use std::path::{Path, PathBuf};
+
+/// What to do about a judge that is missing.
+const INSTALL: &str = "install it with: ./scripts/test packages";
+
+/// Returns a folder that `./scripts/test packages` fills: beside Cargo's own folder for test files.
+fn installed(folder: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("the folder for test files is below the target folder")
+        .join(folder);
+    assert!(path.is_dir(), "{} is missing; {INSTALL}", path.display());
+    path
+}
+
+/// Returns the place of a program that stands beside these files.
+fn beside(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/e2e/judges")
+        .join(name)
+}
