@@ -16,16 +16,19 @@ use crate::harness::{World, eventually, sync_client};
 #[derive(Debug, Clone, Copy)]
 enum Version {
     One,
+    /// Without TLS and known before the first byte, as Fly's proxy speaks.
+    Two,
 }
 
 /// The versions of HTTP that the server has.
-const VERSIONS: [Version; 1] = [Version::One];
+const VERSIONS: [Version; 2] = [Version::One, Version::Two];
 
 impl Version {
     /// Returns what makes curl use this version, and no other.
     const fn curl(self) -> &'static str {
         match self {
             Self::One => "--http1.1",
+            Self::Two => "--http2-prior-knowledge",
         }
     }
 
@@ -33,6 +36,7 @@ impl Version {
     const fn h2load(self) -> &'static [&'static str] {
         match self {
             Self::One => &["--h1", "-c10"],
+            Self::Two => &["-c1", "-m10"],
         }
     }
 }
@@ -323,7 +327,8 @@ fn gets_the_same_headers_by_head(site: &Site) {
 
 #[test]
 fn curl_keeps_one_connection_for_all() {
-    over_each_version(keeps_one_connection);
+    // Over HTTP/2 nghttp has the same story: curl 7.88 cannot use such a connection twice.
+    keeps_one_connection(&Site::publish(Version::One));
 }
 
 fn keeps_one_connection(site: &Site) {
@@ -395,5 +400,70 @@ fn has_a_thousand_answers(site: &Site) {
     for target in ["/", "/long.txt"] {
         let url = site.url(target);
         assert_no_failure(&[&["-n1000", &url], site.version.h2load()].concat());
+    }
+}
+
+#[test]
+fn curl_speaks_the_version_that_it_was_told() {
+    for (version, spoken) in [(Version::One, "1.1"), (Version::Two, "2")] {
+        let site = Site::publish(version);
+        let url = site.url("/about");
+        let format = "%{http_version}";
+        let output = run(
+            "curl",
+            &[version.curl(), "-sS", "-w", format, "-o", "/dev/null", &url],
+        );
+        assert_eq!(String::from_utf8_lossy(&output.stdout), spoken);
+    }
+}
+
+/// Headers that are about a connection, which HTTP/2 does not have (RFC 9113, section 8.2.2).
+const OF_A_CONNECTION: [&str; 5] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+];
+
+#[test]
+fn nghttp_gets_all_over_one_connection_and_no_header_of_it() {
+    let site = Site::publish(Version::Two);
+    let expected = [
+        ("/", "200"),
+        ("/long.txt", "200"),
+        ("/old", "301"),
+        ("/about/", "308"),
+        ("/%zz", "400"),
+        ("/_icd/manifest", "401"),
+        ("/nowhere", "404"),
+        ("/_icd/health", "200"),
+    ];
+    let urls = expected.map(|(target, _)| site.url(target));
+    let mut arguments = vec!["--verbose", "--null-out"];
+    arguments.extend(urls.iter().map(String::as_str));
+    let output = run("nghttp", &arguments);
+    let said = shown(&output);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("Connected").count(), 1, "{said}");
+    let received = said
+        .lines()
+        .filter(|line| line.contains(" recv (stream_id="));
+    let headers: Vec<(&str, &str)> = received
+        .filter_map(|line| line.split_once(") ")?.1.split_once(": "))
+        .collect();
+    let statuses = headers.iter().filter(|(name, _)| *name == ":status");
+    let mut statuses: Vec<&str> = statuses.map(|(_, status)| *status).collect();
+    let mut wanted = expected.map(|(_, status)| status);
+    statuses.sort_unstable();
+    wanted.sort_unstable();
+    assert_eq!(statuses, wanted, "{said}");
+    for (name, _) in headers {
+        assert!(!OF_A_CONNECTION.contains(&name), "{name}: {said}");
+        assert_eq!(name, name.to_ascii_lowercase());
+    }
+    // What nghttp finds wrong, and what either side gives up for.
+    for fault in ["[INVALID;", "RST_STREAM", "PROTOCOL_ERROR"] {
+        assert!(!said.contains(fault), "{said}");
     }
 }
