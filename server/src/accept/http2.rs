@@ -187,7 +187,7 @@ mod tests {
 
     use super::*;
 
-    const WHILE: Duration = Duration::from_secs(60);
+    const WHILE: Duration = Duration::from_mins(1);
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_without_requests_is_idle_and_others_are_not() {

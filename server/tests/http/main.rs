@@ -11,6 +11,8 @@ mod attacks;
 mod authentication;
 mod connections;
 mod harness;
+mod http2;
+mod http2_client;
 mod limits;
 mod site;
 mod v1;
