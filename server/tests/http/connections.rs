@@ -5,7 +5,7 @@ use std::time::Duration;
 use onsave_server::ServeError;
 use tokio::net::TcpStream;
 
-use crate::harness::{Request, TestServer, changeset};
+use crate::harness::{Connection, Request, TestServer, changeset};
 
 #[tokio::test]
 async fn one_connection_serves_many_requests() {
@@ -202,6 +202,61 @@ async fn more_connections_than_allowed_wait() {
     assert!(early.is_err(), "the one permit is taken");
     drop(first);
     assert_eq!(second.read(false).await.unwrap().status, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_crowd_is_served_a_few_at_a_time() {
+    let server = TestServer::start_with(|config| config.limits.connections = 4).await;
+    let mut crowd = tokio::task::JoinSet::new();
+    for _ in 0..60 {
+        let address = server.address;
+        crowd.spawn(async move {
+            // The answer comes when it is this one's turn; the connection ends with it.
+            let mut connection = Connection::open(address).await;
+            connection.send(Request::get("/_icd/health")).await.status
+        });
+    }
+    assert_eq!(crowd.join_all().await, [200; 60]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_nothing_is_cut_and_a_slow_one_is_not() {
+    let server = TestServer::start_with(|config| {
+        config.timeouts.write_idle = Duration::from_millis(300);
+        // Shorter: an answer that is being sent is no idle connection.
+        config.timeouts.keep_alive = Duration::from_millis(100);
+    })
+    .await;
+    let size = 24 * 1024 * 1024;
+    let large = "x".repeat(size);
+    server.publish(&[("index.html", &large)]).await;
+    let head = Request::get("/").head_bytes();
+    let (mut stuck, mut slow) = (server.connect().await, server.connect().await);
+    stuck.write(&head).await;
+    slow.write(&head).await;
+    let mut taken = 0;
+    while taken < size {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        taken += slow.read_at_most(1024 * 1024).await;
+    }
+    assert!(stuck.read_to_end().await < size);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_has_said_everything_is_answered() {
+    let server = TestServer::start().await;
+    let mut connection = server.connect().await;
+    let request = changeset(None, &[("index.html", "said")]);
+    connection.write(&request.head_bytes()).await;
+    connection.write(&request.body).await;
+    connection.write(&Request::get("/").head_bytes()).await;
+    connection.close_writing().await;
+    assert_eq!(connection.read(false).await.unwrap().status, 200);
+    assert_eq!(connection.read(false).await.unwrap().text(), "said");
+    assert!(connection.is_closed().await);
     server.stop().await;
 }
 

@@ -407,4 +407,23 @@ impl Connection {
         let mut byte = [0; 1];
         matches!(self.stream.read(&mut byte).await, Ok(0) | Err(_))
     }
+
+    /// Returns how many bytes came, at least one and at most `most`; none at the end.
+    pub(crate) async fn read_at_most(&mut self, most: usize) -> usize {
+        let mut bytes = vec![0; most];
+        self.stream.read(&mut bytes).await.unwrap()
+    }
+
+    /// Returns how many bytes came until the server closed the connection, properly or not.
+    pub(crate) async fn read_to_end(&mut self) -> usize {
+        let mut bytes = Vec::new();
+        // A reset ends it as well as a proper end; what came before counts.
+        drop(self.stream.read_to_end(&mut bytes).await);
+        bytes.len()
+    }
+
+    /// Tells the server that nothing more is sent.
+    pub(crate) async fn close_writing(&mut self) {
+        self.stream.get_mut().shutdown().await.unwrap();
+    }
 }

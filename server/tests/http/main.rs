@@ -13,6 +13,8 @@ mod connections;
 mod earlier_assets;
 mod encodings;
 mod harness;
+mod http2;
+mod http2_client;
 mod limits;
 mod observation;
 mod ranges;
