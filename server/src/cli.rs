@@ -52,8 +52,9 @@ Secrets come from the environment or from a file, never from a flag:
 
 When it is ready, the server writes one line to standard output:
   onsave-server ready on http://127.0.0.1:8080
-With port 0 the system chooses the port, and the line says which. Where metrics are on, a second line
-says where; then come the lines of the access log, where that is on. Log lines go to standard error.
+With port 0 the system chooses the port, and the line says which. Where metrics are on, a second
+line says where; then come the lines of the access log, where that is on. Log lines go to standard
+error.
 
 Exit codes: 0 ended as asked, or nothing wrong with the volume; 1 failed; 2 flags or environment
 are wrong; 3 --verify found damage.
