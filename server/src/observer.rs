@@ -1,7 +1,7 @@
 //! What is told of each request: counters, a line in the access log, `Server-Timing`.
 //!
 //! Where nothing of it is wanted, a request costs one look at two options and reads no clock. What is
-//! told is told when the answer is over: the body carries a [`Watch`], which counts what was really sent
+//! told is told when the answer is over: the body carries a `Watch`, which counts what was really sent
 //! and speaks when it is dropped, after the last byte or when the peer hung up.
 
 mod access_log;

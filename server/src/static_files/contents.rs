@@ -6,12 +6,17 @@
 //! for the same variant meanwhile waits for the one that is being made. Content is named by its hash, so
 //! that nothing here is ever out of date: what is not asked for any more falls out when room is needed.
 //!
-//! Limits: [`LARGEST_KEPT`] of one content, the budget in all, and [`Contents::MOST_ENCODERS`] variants
-//! made at once; whoever comes then is answered without one.
+//! Limits: [`LARGEST_KEPT`] of one content; the budget for what is kept, and half as much again for what
+//! fell out while slow peers still take it; as many encoders at once as there are processors, since each
+//! takes some 20 MB, and [`Contents::MOST_WAITING`] requests that wait for one. Whoever comes then gets the
+//! file streamed from the volume, as it is.
 
 mod encode;
 
-use std::io::{self, Read as _};
+use std::{
+    io::{self, Read as _},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use onsave_protocol::{FileEntry, Sha256Digest};
@@ -19,7 +24,7 @@ use quick_cache::{
     DefaultHashBuilder, OptionsBuilder, Weighter,
     sync::{Cache, DefaultLifecycle},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(super) use self::encode::GENERATION;
 use super::coding::Coding;
@@ -40,7 +45,24 @@ const TYPICAL_BYTES: u64 = 8 * 1024;
 pub(crate) struct Contents {
     cache: Cache<Key, Kept, Weight>,
     largest: u64,
+    /// A permit for each byte of content that may be in memory, kept or on its way to a peer.
+    memory: Arc<Semaphore>,
+    /// A permit for each variant that may be waited for.
+    waiting: Semaphore,
+    /// A permit for each encoder that may be at work.
     encoders: Semaphore,
+}
+
+/// Content in memory, and the permits for its bytes, which go back with its last user.
+struct Accounted {
+    bytes: Vec<u8>,
+    _permits: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Accounted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,8 +103,8 @@ pub(super) enum Variant {
 }
 
 impl Contents {
-    /// Most variants that are made, or waited for to be made, at once.
-    const MOST_ENCODERS: usize = 32;
+    /// Most requests that wait for variants at once.
+    const MOST_WAITING: usize = 32;
 
     /// Returns an empty memory of at most `budget` bytes.
     pub(crate) fn new(budget: u64) -> Self {
@@ -91,7 +113,9 @@ impl Contents {
             cache,
             // So that one content never drives out all others.
             largest: LARGEST_KEPT.min(budget / 8),
-            encoders: Semaphore::new(Self::MOST_ENCODERS),
+            memory: Arc::new(Semaphore::new(in_memory(budget))),
+            waiting: Semaphore::new(Self::MOST_WAITING),
+            encoders: Semaphore::new(processors()),
         }
     }
 
@@ -119,7 +143,7 @@ impl Contents {
         self.cache.get(&key).map(Variant::from)
     }
 
-    /// Returns a file's bytes; `None` when it is too large to be kept in memory.
+    /// Returns a file's bytes; `None` when it is too large to be kept in memory, or there is no room now.
     ///
     /// # Errors
     ///
@@ -136,18 +160,19 @@ impl Contents {
             digest: entry.digest,
             coding: Coding::Identity,
         };
-        let read = self
-            .cache
-            .get_or_insert_async(&key, async {
-                let store = store.clone();
-                let bytes = blocking(entry, move || read(&store, entry)).await?;
-                Ok::<_, StoreError>(Kept::Bytes(bytes))
-            })
-            .await?;
-        Ok(match read {
-            Kept::Bytes(bytes) => Some(bytes),
-            Kept::NotWorth => None,
-        })
+        let read = self.cache.get_or_insert_async(&key, async {
+            let Some(permits) = self.permits(entry.size) else {
+                return Err(Unkept::NoRoom);
+            };
+            let store = store.clone();
+            let bytes = blocking(entry, move || read(&store, entry)).await?;
+            Ok(Kept::Bytes(accounted(bytes, permits)))
+        });
+        match read.await {
+            Ok(Kept::Bytes(bytes)) => Ok(Some(bytes)),
+            Ok(Kept::NotWorth) | Err(Unkept::NoRoom) => Ok(None),
+            Err(Unkept::Failed(error)) => Err(error),
+        }
     }
 
     /// Returns the variant of a file, which is made when it is not here.
@@ -168,17 +193,66 @@ impl Contents {
             digest: entry.digest,
             coding,
         };
-        let Ok(_permit) = self.encoders.try_acquire() else {
+        let Ok(_waiting) = self.waiting.try_acquire() else {
             return Ok(Variant::Busy);
         };
         let made = self.cache.get_or_insert_async(&key, async {
             let Some(bytes) = self.identity(store, entry).await? else {
+                return Err(Unkept::NoRoom);
+            };
+            // The semaphore is never closed.
+            let _encoder = self.encoders.acquire().await;
+            let encoded = blocking(entry, move || Ok(encode(&bytes, coding))).await?;
+            let Some(encoded) = encoded else {
                 return Ok(Kept::NotWorth);
             };
-            blocking(entry, move || Ok(encode(&bytes, coding))).await
+            let permits = self.permits(encoded.len() as u64).ok_or(Unkept::NoRoom)?;
+            Ok(Kept::Bytes(accounted(encoded, permits)))
         });
-        Ok(made.await?.into())
+        match made.await {
+            Ok(kept) => Ok(kept.into()),
+            Err(Unkept::NoRoom) => Ok(Variant::Busy),
+            Err(Unkept::Failed(error)) => Err(error),
+        }
     }
+
+    /// Returns the permits for so many bytes of content; nothing when they are not to be had now.
+    fn permits(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes).ok()?;
+        Arc::clone(&self.memory).try_acquire_many_owned(bytes).ok()
+    }
+}
+
+/// Why a content is not in memory.
+enum Unkept {
+    /// There is no room for it.
+    NoRoom,
+    /// It cannot be read.
+    Failed(StoreError),
+}
+
+impl From<StoreError> for Unkept {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+fn accounted(bytes: Vec<u8>, permits: OwnedSemaphorePermit) -> Bytes {
+    Bytes::from_owner(Accounted {
+        bytes,
+        _permits: permits,
+    })
+}
+
+/// Returns how many bytes of content may be in memory, kept or on their way, with this budget.
+fn in_memory(budget: u64) -> usize {
+    usize::try_from(budget + budget / 2)
+        .unwrap_or(usize::MAX)
+        .min(Semaphore::MAX_PERMITS)
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Returns a cache of at most `budget` in weight, whose items weigh about `typical`.
@@ -218,25 +292,25 @@ impl From<Kept> for Variant {
     }
 }
 
-fn encode(bytes: &Bytes, coding: Coding) -> Kept {
+/// Returns the encoded bytes; nothing when they are no fewer.
+fn encode(bytes: &Bytes, coding: Coding) -> Option<Vec<u8>> {
     match encode::encode(bytes, coding) {
-        Ok(encoded) if encoded.len() < bytes.len() => Kept::Bytes(encoded.into()),
-        Ok(_) => Kept::NotWorth,
+        Ok(encoded) => (encoded.len() < bytes.len()).then_some(encoded),
         Err(error) => {
             // The encoders write into memory, and fail for nothing that a file can hold.
             tracing::error!(%error, "a file cannot be encoded, and is sent as it is");
-            Kept::NotWorth
+            None
         }
     }
 }
 
-fn read(store: &Store, entry: FileEntry) -> Result<Bytes, StoreError> {
+fn read(store: &Store, entry: FileEntry) -> Result<Vec<u8>, StoreError> {
     let failed = |error| StoreError::io("read", format!("object {}", entry.digest))(error);
     let mut file = store.open_object(&entry.digest)?;
     // At most `LARGEST_KEPT`, so that it fits on every machine.
     let mut bytes = vec![0; usize::try_from(entry.size).unwrap_or(0)];
     file.read_exact(&mut bytes).map_err(failed)?;
-    Ok(bytes.into())
+    Ok(bytes)
 }
 
 /// Runs `work`, which concerns `entry`, on the blocking pool.
@@ -249,4 +323,70 @@ async fn blocking<T: Send + 'static>(
         let path = format!("object {}", entry.digest);
         Err(StoreError::io("read", path)(io::Error::other(error)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use onsave_protocol::{Changeset, SitePath};
+
+    use super::*;
+    use crate::store::{CommitRequest, DeployNote, StoreOptions};
+
+    fn store(folder: &std::path::Path, contents: &[Vec<u8>]) -> (Store, Vec<FileEntry>) {
+        let store = Store::open(StoreOptions::new(folder)).unwrap();
+        let mut changeset = Changeset::default();
+        let mut entries = Vec::new();
+        for (number, content) in contents.iter().enumerate() {
+            let entry = FileEntry {
+                digest: Sha256Digest::of(content),
+                size: content.len() as u64,
+            };
+            let mut blob = store.stage(entry).unwrap();
+            blob.write(content).unwrap();
+            blob.finish().unwrap();
+            let path = SitePath::parse(&format!("{number}.txt")).unwrap();
+            changeset.puts.insert(path, entry);
+            entries.push(entry);
+        }
+        let request = CommitRequest {
+            base: None,
+            changeset,
+            note: DeployNote::default(),
+        };
+        store.commit(request).unwrap();
+        (store, entries)
+    }
+
+    #[tokio::test]
+    async fn what_is_in_memory_has_a_bound_also_while_slow_peers_hold_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let files: Vec<Vec<u8>> = (0..40_u8).map(|n| vec![n; 100_000]).collect();
+        let (store, entries) = store(folder.path(), &files);
+        let contents = Contents::new(1_000_000);
+        let mut held = Vec::new();
+        for entry in &entries {
+            held.extend(contents.identity(&store, *entry).await.unwrap());
+        }
+        // Kept or not: no more than half as much again as the budget.
+        assert_eq!(held.len(), 15);
+        let (coding, last) = (Coding::Gzip, *entries.last().unwrap());
+        let busy = contents.encoded(&store, last, coding).await.unwrap();
+        assert_eq!(busy, Variant::Busy);
+        drop(held);
+        let made = contents.encoded(&store, last, coding).await.unwrap();
+        assert!(
+            matches!(made, Variant::Bytes(_)),
+            "there is room again: {made:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn with_next_to_no_budget_everything_is_streamed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, entries) = store(folder.path(), &[b"some text".to_vec()]);
+        let contents = Contents::new(1);
+        assert_eq!(contents.identity(&store, entries[0]).await.unwrap(), None);
+        let variant = contents.encoded(&store, entries[0], Coding::Brotli).await;
+        assert_eq!(variant.unwrap(), Variant::None);
+    }
 }
