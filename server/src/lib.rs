@@ -3,7 +3,7 @@
 //! ```text
 //! connection → limits → route ─ /_icd/* → verify signature → call → deploy store → volume
 //!   accept      accept   router            auth              deploys    store
-//!                           └─ everything else → site snapshot → answer
+//!                           └─ everything else → what is current → answer
 //!                                                static_files, current
 //! ```
 //!
@@ -11,7 +11,7 @@
 //! |---|---|
 //! | [`config`] | the checked configuration, with its defaults |
 //! | [`cli`] | the command's flags and environment → configuration |
-//! | `accept` | the accept loop, connection permits, timeouts, drain |
+//! | `accept` | the accept loop, connection permits, HTTP/1 and HTTP/2, time limits, drain |
 //! | `service` | one request: span, route, answer |
 //! | `router` | method and path → route; pure |
 //! | `auth` | signatures; the only maker of verified requests |
