@@ -7,9 +7,10 @@
 //! that nothing here is ever out of date: what is not asked for any more falls out when room is needed.
 //!
 //! Limits: [`LARGEST_KEPT`] of one content; the budget for what is kept, and half as much again for what
-//! fell out while slow peers still take it; as many encoders at once as there are processors, since each
-//! takes some 20 MB, and [`Contents::MOST_WAITING`] requests that wait for one. Whoever comes then gets the
-//! file streamed from the volume, as it is.
+//! fell out while slow peers still take it; [`ENCODERS_MIB`] of working memory for encoders, and
+//! [`Contents::MOST_WAITING`] requests that wait for one. Whoever comes then gets the file streamed from the
+//! volume, as it is. Permits are given back by the work and by the bytes themselves, not by the request: a
+//! peer that asks and hangs up frees nothing that is still in use.
 
 mod encode;
 
@@ -34,6 +35,11 @@ use crate::store::{Store, StoreError};
 /// some 30 nanoseconds a byte, the slowest takes an eighth of a second.
 pub(super) const LARGEST_KEPT: u64 = 4 * 1024 * 1024;
 
+/// Working memory of all encoders that are at work, in MiB.
+///
+/// Anybody can ask for all of a site's pages at once, and the smallest machine has 256 MiB.
+const ENCODERS_MIB: u32 = 64;
+
 /// What a kept content costs besides its bytes: the cache's entry, and the allocation.
 const ENTRY_BYTES: u64 = 160;
 
@@ -49,8 +55,8 @@ pub(crate) struct Contents {
     memory: Arc<Semaphore>,
     /// A permit for each variant that may be waited for.
     waiting: Semaphore,
-    /// A permit for each encoder that may be at work.
-    encoders: Semaphore,
+    /// A permit for each MiB of working memory of encoders.
+    encoders: Arc<Semaphore>,
 }
 
 /// Content in memory, and the permits for its bytes, which go back with its last user.
@@ -115,7 +121,7 @@ impl Contents {
             largest: LARGEST_KEPT.min(budget / 8),
             memory: Arc::new(Semaphore::new(in_memory(budget))),
             waiting: Semaphore::new(Self::MOST_WAITING),
-            encoders: Semaphore::new(processors()),
+            encoders: Arc::new(Semaphore::new(ENCODERS_MIB as usize)),
         }
     }
 
@@ -161,12 +167,15 @@ impl Contents {
             coding: Coding::Identity,
         };
         let read = self.cache.get_or_insert_async(&key, async {
-            let Some(permits) = self.permits(entry.size) else {
+            let Some(permits) = permits(&self.memory, entry.size) else {
                 return Err(Unkept::NoRoom);
             };
             let store = store.clone();
-            let bytes = blocking(entry, move || read(&store, entry)).await?;
-            Ok(Kept::Bytes(accounted(bytes, permits)))
+            let reading = blocking(entry, move || {
+                let bytes = read(&store, entry)?;
+                Ok(Kept::Bytes(accounted(bytes, permits)))
+            });
+            Ok(reading.await?)
         });
         match read.await {
             Ok(Kept::Bytes(bytes)) => Ok(Some(bytes)),
@@ -200,14 +209,21 @@ impl Contents {
             let Some(bytes) = self.identity(store, entry).await? else {
                 return Err(Unkept::NoRoom);
             };
-            // The semaphore is never closed.
-            let _encoder = self.encoders.acquire().await;
-            let encoded = blocking(entry, move || Ok(encode(&bytes, coding))).await?;
-            let Some(encoded) = encoded else {
-                return Ok(Kept::NotWorth);
+            let encoders = Arc::clone(&self.encoders);
+            let Ok(working) = encoders.acquire_many_owned(encoder_mib(entry.size)).await else {
+                // The semaphore is never closed.
+                return Err(Unkept::NoRoom);
             };
-            let permits = self.permits(encoded.len() as u64).ok_or(Unkept::NoRoom)?;
-            Ok(Kept::Bytes(accounted(encoded, permits)))
+            let memory = Arc::clone(&self.memory);
+            let encoding = blocking(entry, move || {
+                let _working = working;
+                let Some(encoded) = encode(&bytes, coding) else {
+                    return Ok(Some(Kept::NotWorth));
+                };
+                let permits = permits(&memory, encoded.len() as u64);
+                Ok(permits.map(|permits| Kept::Bytes(accounted(encoded, permits))))
+            });
+            encoding.await?.ok_or(Unkept::NoRoom)
         });
         match made.await {
             Ok(kept) => Ok(kept.into()),
@@ -215,12 +231,25 @@ impl Contents {
             Err(Unkept::Failed(error)) => Err(error),
         }
     }
+}
 
-    /// Returns the permits for so many bytes of content; nothing when they are not to be had now.
-    fn permits(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        let bytes = u32::try_from(bytes).ok()?;
-        Arc::clone(&self.memory).try_acquire_many_owned(bytes).ok()
+/// Returns the permits for so many bytes of content; nothing when they are not to be had now.
+fn permits(memory: &Arc<Semaphore>, bytes: u64) -> Option<OwnedSemaphorePermit> {
+    let bytes = u32::try_from(bytes).ok()?;
+    Arc::clone(memory).try_acquire_many_owned(bytes).ok()
+}
+
+/// Returns about what the hungriest encoder takes for `size` bytes, in MiB: as measured, 6 for a page, 25
+/// for a MiB and 53 for the largest.
+fn encoder_mib(size: u64) -> u32 {
+    const PAGE: u64 = 128 * 1024;
+    if size <= PAGE {
+        return 8;
     }
+    let mib = size.div_ceil(1024 * 1024);
+    u32::try_from(mib * 10 + 16)
+        .unwrap_or(ENCODERS_MIB)
+        .min(ENCODERS_MIB)
 }
 
 /// Why a content is not in memory.
@@ -249,10 +278,6 @@ fn in_memory(budget: u64) -> usize {
     usize::try_from(budget + budget / 2)
         .unwrap_or(usize::MAX)
         .min(Semaphore::MAX_PERMITS)
-}
-
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Returns a cache of at most `budget` in weight, whose items weigh about `typical`.
@@ -327,6 +352,8 @@ async fn blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future as _;
+
     use onsave_protocol::{Changeset, SitePath};
 
     use super::*;
@@ -378,6 +405,34 @@ mod tests {
             matches!(made, Variant::Bytes(_)),
             "there is room again: {made:?}"
         );
+    }
+
+    #[test]
+    fn the_largest_content_has_room_and_two_of_them_have_not() {
+        assert!(encoder_mib(LARGEST_KEPT) <= ENCODERS_MIB);
+        assert!(2 * encoder_mib(LARGEST_KEPT) > ENCODERS_MIB);
+        assert!(ENCODERS_MIB / encoder_mib(16 * 1024) >= 8);
+    }
+
+    #[tokio::test]
+    async fn whoever_hangs_up_frees_no_encoder_that_is_at_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "some text that is encoded\n".repeat(40_000).into_bytes();
+        let (store, entries) = store(folder.path(), &[text]);
+        let contents = Contents::new(64 * 1024 * 1024);
+        contents.identity(&store, entries[0]).await.unwrap();
+        {
+            let mut asking = std::pin::pin!(contents.encoded(&store, entries[0], Coding::Brotli));
+            std::future::poll_fn(|context| {
+                assert!(asking.as_mut().poll(context).is_pending());
+                std::task::Poll::Ready(())
+            })
+            .await;
+        }
+        // It goes on, and its memory is taken until it ends.
+        let all = contents.encoders.acquire_many(ENCODERS_MIB);
+        assert!(contents.encoders.available_permits() < ENCODERS_MIB as usize);
+        assert!(all.await.is_ok());
     }
 
     #[tokio::test]
