@@ -4,10 +4,11 @@
 //! that did not change. Making the next snapshot, asking for a path and asking for a folder cost
 //! O(log files); nothing here reads the volume.
 //!
-//! Each file knows the second in which it last changed at its path, for `Last-Modified`. Whatever
-//! changes a path moves that second on, also when two changes come within one, and also when going
-//! back to an older deploy brings old bytes back: a visitor who asks by time alone is never told
-//! that nothing changed when something did.
+//! Each file knows the second in which it last changed at its path, for `Last-Modified`. Every change
+//! comes later than all that was told before, also when two come within one second. Where an address
+//! may mean another file than before, since a page was removed or somebody went back to an older
+//! deploy, every file counts as changed: a visitor who asks by time alone is never told that nothing
+//! changed when something did.
 
 use std::ops::Bound;
 
@@ -20,6 +21,10 @@ pub struct Snapshot {
     deploy_id: Option<DeployId>,
     files: OrdMap<SitePath, Placed>,
     total_bytes: u64,
+    /// No file counts as older than this; Unix time in seconds.
+    not_before: u32,
+    /// The latest time that any file has, or had.
+    latest: u32,
 }
 
 /// A file at its path, and since when.
@@ -69,11 +74,11 @@ impl Snapshot {
         self.files.get(path).map(|placed| &placed.entry)
     }
 
-    /// Returns what stands at `path`, and the Unix time in seconds since when it does.
+    /// Returns what stands at `path`, and the Unix time in seconds since when it does, at the least.
     #[must_use]
     pub fn get_dated(&self, path: &str) -> Option<(FileEntry, u64)> {
         let placed = self.files.get(path)?;
-        Some((placed.entry, u64::from(placed.since)))
+        Some((placed.entry, placed.since.max(self.not_before).into()))
     }
 
     /// Returns whether any file lies below `folder`, at any depth.
@@ -119,11 +124,11 @@ impl Snapshot {
     ) -> Result<(Self, Changes), PathConflict> {
         let mut next = self.clone();
         next.deploy_id = Some(id);
-        let now = seconds(id.unix_ms());
+        let now = self.moment_after(id.unix_ms());
         let mut changes = Changes::default();
         for path in &changeset.removes {
             // A path that is removed and put is put: the puts come second.
-            if !changeset.puts.contains_key(path) && next.remove(path.as_str()) {
+            if !changeset.puts.contains_key(path) && next.remove(path.as_str(), now) {
                 changes.removed.push(path.clone());
             }
         }
@@ -146,32 +151,39 @@ impl Snapshot {
     pub(crate) fn replayed(&self, id: DeployId, changes: &Changes) -> Self {
         let mut next = self.clone();
         next.deploy_id = Some(id);
+        let now = self.moment_after(id.unix_ms());
         for path in &changes.removed {
-            next.remove(path.as_str());
+            next.remove(path.as_str(), now);
         }
         for (path, entry) in changes.puts() {
-            next.put(path.clone(), *entry, seconds(id.unix_ms()));
+            next.put(path.clone(), *entry, now);
         }
         next
     }
 
     /// Returns `target` as it is when it is current after this snapshot, from `now_unix_ms` on.
     ///
-    /// The files that differ changed now, although the deploy is an old one.
+    /// Every file counts as changed then: what was served in between is not told from here.
     pub(crate) fn returned_to(&self, target: &Self, now_unix_ms: u64) -> Self {
-        let mut next = target.clone();
-        for (path, entry) in self.changes_to(target).puts() {
-            let before = self
-                .files
-                .get(path.as_str())
-                .map_or(0, |placed| placed.since);
-            let placed = Placed {
-                entry: *entry,
-                since: seconds(now_unix_ms).max(before.saturating_add(1)),
-            };
-            next.files.insert(path.clone(), placed);
+        let now = self.moment_after(now_unix_ms);
+        Self {
+            not_before: now,
+            latest: now,
+            ..target.clone()
         }
-        next
+    }
+
+    /// Returns this snapshot with every file changed in the deploy's own second, as after going back.
+    pub(crate) fn all_changed(mut self) -> Self {
+        let id = self.deploy_id.map_or(0, DeployId::unix_ms);
+        self.not_before = self.latest.max(seconds(id));
+        self.latest = self.not_before;
+        self
+    }
+
+    /// Returns the second of a change that comes now: later than all before it.
+    fn moment_after(&self, now_unix_ms: u64) -> u32 {
+        seconds(now_unix_ms).max(self.latest.saturating_add(1))
     }
 
     /// Returns what turns this snapshot into `other`.
@@ -191,20 +203,22 @@ impl Snapshot {
 
     fn put(&mut self, path: SitePath, entry: FileEntry, now: u32) -> Option<FileEntry> {
         let before = self.files.get(path.as_str()).copied();
-        let since = match before {
-            Some(before) if before.entry == entry => return Some(entry),
-            // Two changes within a second would else have the same time.
-            Some(before) => now.max(before.since.saturating_add(1)),
-            None => now,
-        };
-        self.files.insert(path, Placed { entry, since });
+        if before.is_some_and(|before| before.entry == entry) {
+            return Some(entry);
+        }
+        self.files.insert(path, Placed { entry, since: now });
+        self.latest = now;
         self.total_bytes += entry.size;
         self.total_bytes -= before.map_or(0, |before| before.entry.size);
         before.map(|before| before.entry)
     }
 
-    fn remove(&mut self, path: &str) -> bool {
+    fn remove(&mut self, path: &str, now: u32) -> bool {
         let before = self.files.remove(path);
+        if before.is_some() && may_hide_another(path) {
+            self.not_before = now;
+            self.latest = now;
+        }
         self.total_bytes -= before.map_or(0, |before| before.entry.size);
         before.is_some()
     }
@@ -236,6 +250,13 @@ impl Snapshot {
             .next()
             .map(|(path, _)| path)
     }
+}
+
+/// Returns whether another file may be found at the address of this one when it is gone: an address
+/// without an extension is looked for under several names.
+fn may_hide_another(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    path.ends_with(".html") || !name.contains('.')
 }
 
 fn seconds(unix_ms: u64) -> u32 {
@@ -326,7 +347,7 @@ mod tests {
         let since = |snapshot: &Snapshot| snapshot.get_dated("a").unwrap().1;
         let (first, _) = Snapshot::default().changed(at(10_500), &put(1)).unwrap();
         assert_eq!(since(&first), 10);
-        let (same, _) = first.changed(at(20_000), &put(1)).unwrap();
+        let (same, _) = first.changed(at(10_700), &put(1)).unwrap();
         assert_eq!(since(&same), 10, "nothing changed");
         let (second, _) = same.changed(at(10_900), &put(2)).unwrap();
         assert_eq!(since(&second), 11, "it changed within the second");
@@ -337,12 +358,45 @@ mod tests {
         let back = third.returned_to(&second, 40_000);
         assert_eq!((since(&back), back.deploy_id()), (40, second.deploy_id()));
         assert_eq!(back.get("a"), second.get("a"));
-        assert_eq!(
-            since(&third.returned_to(&first, 40_000)),
-            10,
-            "the same bytes"
-        );
         assert_eq!(since(&third.returned_to(&second, 30_100)), 31);
+        // The bytes of the third and the first are the same, but those of what was between are not.
+        let forth = third
+            .returned_to(&second, 40_000)
+            .returned_to(&first, 50_000);
+        assert_eq!(since(&forth), 50);
+        let fourth = at(60_000);
+        let (fourth, _) = back.changed(fourth, &Changeset::default()).unwrap();
+        assert_eq!(since(&fourth), 40, "also in a deploy that is made then");
+    }
+
+    #[test]
+    fn what_comes_where_another_was_is_newer() {
+        let path = |text: &str| SitePath::parse(text).unwrap();
+        let put = |text: &str, content| Changeset {
+            puts: [(path(text), entry(content))].into(),
+            ..Changeset::default()
+        };
+        let gone = |text: &str| Changeset {
+            removes: [path(text)].into(),
+            ..Changeset::default()
+        };
+        let at = |unix_ms| DeployId::after(None, unix_ms, 1);
+        let (first, _) = Snapshot::default()
+            .changed(at(10_000), &put("a/index.html", 1))
+            .unwrap();
+        // The address `/a` may mean either, and means another one now, within the second.
+        let (second, _) = first.changed(at(10_200), &put("a.html", 2)).unwrap();
+        assert_eq!(second.get_dated("a.html").unwrap().1, 11);
+        let (third, changes) = second.changed(at(10_400), &gone("a.html")).unwrap();
+        assert_eq!(third.get_dated("a/index.html").unwrap().1, 12);
+        let replayed = second.replayed(at(10_400), &changes);
+        assert_eq!(replayed.get_dated("a/index.html").unwrap().1, 12);
+        let (fourth, _) = third.changed(at(10_600), &put("a.html", 3)).unwrap();
+        assert_eq!(fourth.get_dated("a.html").unwrap().1, 13);
+        // An asset hides nothing.
+        let (fifth, _) = fourth.changed(at(20_000), &put("b.css", 1)).unwrap();
+        let (sixth, _) = fifth.changed(at(30_000), &gone("b.css")).unwrap();
+        assert_eq!(sixth.get_dated("a.html").unwrap().1, 13);
     }
 
     #[test]

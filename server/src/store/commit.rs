@@ -49,6 +49,7 @@ impl Inner {
         let header = Header {
             base: request.base,
             committed_unix_ms: self.options.clock.unix_ms(),
+            after_return: request.base.is_some() && request.base != lock(&self.history).newest(),
             published_by: request.note.published_by,
             message: request.note.message,
             ..Header::new(id, &next, &changes)

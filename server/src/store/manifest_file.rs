@@ -54,6 +54,9 @@ pub(super) struct Header {
     pub(super) puts: u64,
     /// Files that were removed against the base.
     pub(super) removes: u64,
+    /// Whether somebody went back to the base before: files may have had other bytes in between.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) after_return: bool,
     /// Who published it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) published_by: Option<String>,
@@ -102,6 +105,7 @@ impl Header {
             bytes: snapshot.total_bytes(),
             puts: changes.puts().count() as u64,
             removes: changes.removed.len() as u64,
+            after_return: false,
             published_by: None,
             message: None,
         }
@@ -175,6 +179,11 @@ impl ManifestFile {
                 };
                 Snapshot::default().replayed(self.header.id, &all)
             }
+        };
+        let snapshot = if self.header.after_return {
+            snapshot.all_changed()
+        } else {
+            snapshot
         };
         let counted = (snapshot.len() as u64, snapshot.total_bytes());
         if counted == (self.header.files, self.header.bytes) {

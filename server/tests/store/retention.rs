@@ -323,3 +323,34 @@ fn a_sweep_that_failed_is_tried_again() {
     store.wait_idle();
     assert!(!orphan.exists());
 }
+
+#[test]
+fn what_was_served_before_going_back_is_never_newer_than_what_is_served_after() {
+    let volume = TestVolume::new();
+    let clock = Arc::new(TestClock::default());
+    let open = || Store::open(with_clock(volume.options(), &clock)).unwrap();
+    let at = |seconds: u64| clock.0.store(seconds * 1_000, Ordering::Relaxed);
+    let since = |store: &Store| store.current().get_dated("x").unwrap().1;
+    let store = open();
+    at(100);
+    let first = publish(&store, &[("x", "good")], &[]);
+    at(200);
+    let second = publish(&store, &[("y", "other")], &[]);
+    at(300);
+    publish(&store, &[("x", "bad")], &[]);
+    assert_eq!(since(&store), 300);
+    // Forth and back between deploys that have the same bytes.
+    at(400);
+    store.rollback(Some(first), None).unwrap();
+    assert_eq!(since(&store), 400);
+    at(500);
+    store.rollback(Some(second), None).unwrap();
+    assert_eq!(since(&store), 500);
+    // A deploy that is made then, also after a start.
+    at(600);
+    publish(&store, &[("y", "another")], &[]);
+    assert!(since(&store) > 300);
+    drop(store);
+    let store = open();
+    assert!(since(&store) > 300, "{}", since(&store));
+}
