@@ -245,6 +245,20 @@ impl Redirects {
         self.forced > 0
     }
 
+    /// Returns whether a rule that counts even where the site has a file matches `path`, whatever the query
+    /// is. Where none does, no query changes what is served at the path of a file.
+    ///
+    /// `path` is as for [`Redirects::find`].
+    #[must_use]
+    pub fn has_forced_for(&self, path: &str) -> bool {
+        let path = normal(path);
+        path.starts_with('/')
+            && self.index.candidates(&path).any(|number| {
+                let rule = &self.rules[number as usize];
+                rule.precedence == Precedence::Forced && rule.from.captures(&path).is_some()
+            })
+    }
+
     /// Returns whether any rule depends on the query.
     #[must_use]
     pub fn has_query_conditions(&self) -> bool {

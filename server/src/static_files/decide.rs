@@ -104,9 +104,14 @@ impl Deciding<'_> {
             .path
             .target(self.current.snapshot(), self.serving.trailing_slash);
         if let Some(target) = target {
-            return match self.rule().filter(Match::is_forced) {
-                Some(rule) if rules.has_forced_redirects() => self.apply(rule.into_action()),
-                _ => self.there(target),
+            let rule = if rules.has_forced_redirects() {
+                self.rule().filter(Match::is_forced)
+            } else {
+                None
+            };
+            return match rule {
+                Some(rule) => self.apply(rule.into_action()),
+                None => self.there(target),
             };
         }
         if let Some(found) = self.earlier_asset() {
@@ -129,6 +134,12 @@ impl Deciding<'_> {
         redirects.find(&self.path.for_rules(), self.asked.query)
     }
 
+    /// Returns whether another query could meet a forced rule at this path.
+    fn may_be_forced(&self) -> bool {
+        let rules = self.current.rules();
+        rules.has_forced_redirects() && rules.redirects().has_forced_for(&self.path.for_rules())
+    }
+
     fn there(&self, target: Target) -> Decision {
         let raw = self.asked.path;
         let moved = |location: String| Decision::Redirect {
@@ -141,7 +152,7 @@ impl Deciding<'_> {
         // The path is sent back as it came. It starts with one slash exactly, since a path with an
         // empty segment means nothing: the location cannot become another host.
         match target {
-            Target::File(found) if self.current.rules().has_forced_redirects() => {
+            Target::File(found) if self.may_be_forced() => {
                 Decision::File(found, Depends::Circumstances)
             }
             Target::File(found) => Decision::File(found, Depends::Nothing),
@@ -305,6 +316,34 @@ mod tests {
             Decision::Redirect { status, location } => format!("{} {location}", status.code()),
             Decision::Missing { status, .. } => status.code().to_string(),
             Decision::Malformed => "400".into(),
+        }
+    }
+
+    #[test]
+    fn a_file_depends_on_more_than_its_path_where_a_forced_rule_could_be_met() {
+        let rules = "/a q=1 /x 301!\n/b /x 301\n/folder/* q=:v /y 302!\n";
+        let site = current(
+            &["a.html", "b.html", "c.html", "folder/d.html"],
+            rules,
+            vec![],
+        );
+        for (path, expected) in [
+            ("/a", Depends::Circumstances),
+            ("/a.html", Depends::Nothing),
+            ("/b", Depends::Nothing),
+            ("/c", Depends::Nothing),
+            ("/folder/d", Depends::Circumstances),
+        ] {
+            let asked = Asked {
+                path,
+                query: None,
+                headers: &HeaderMap::new(),
+                now_unix_ms: 100_000,
+            };
+            match decide(&site, &Serving::default(), asked) {
+                Decision::File(_, depends) => assert_eq!(depends, expected, "{path}"),
+                other => panic!("{path}: {other:?}"),
+            }
         }
     }
 
