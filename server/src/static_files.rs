@@ -245,7 +245,6 @@ impl StaticFiles {
         found: Found,
         depends: Depends,
     ) -> Arc<Prepared> {
-        let is_dated = found.since <= asked.now_unix_ms / 1_000;
         let occasion = Occasion {
             current,
             serving: &self.serving,
@@ -255,7 +254,10 @@ impl StaticFiles {
         };
         let prepared = Arc::new(Prepared::new(found, Role::Asked, occasion));
         // What depends on the path alone is good until something else is current.
-        if depends == Depends::Nothing && is_dated && asked.path.len() <= LONGEST_REMEMBERED {
+        if depends == Depends::Nothing
+            && prepared.is_dated()
+            && asked.path.len() <= LONGEST_REMEMBERED
+        {
             self.prepared
                 .insert(asked.path.into(), Arc::clone(&prepared));
         }
@@ -390,6 +392,9 @@ impl StaticFiles {
         let path = rules_path(request.uri.path());
         let Some(found) = page else {
             let mut response = self.page(status, own_page);
+            if depends == Depends::Accept {
+                set(&mut response, header::VARY, "accept");
+            }
             apply_rules(response.headers_mut(), current, &path);
             return response;
         };

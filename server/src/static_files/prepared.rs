@@ -138,18 +138,25 @@ impl Prepared {
         let snapshot = occasion.current.snapshot();
         let siblings = Coding::ALL.map(|coding| {
             let suffix = coding.file_suffix();
-            let sibling = snapshot.get(&format!("{}{suffix}", found.path));
-            sibling.filter(|_| !suffix.is_empty()).copied()
+            let sibling = snapshot.get_dated(&format!("{}{suffix}", found.path));
+            // One that is no smaller is no use, and hardly what its name says.
+            let is_of_use = |size| (1..found.entry.size).contains(&size);
+            sibling.filter(|(entry, _)| !suffix.is_empty() && is_of_use(entry.size))
         });
         let negotiated = is_compressible(&media_type) || siblings.iter().any(Option::is_some);
-        let last_modified = (role == Role::Asked && found.since <= occasion.now_unix_ms / 1_000)
-            .then_some(found.since);
+        // Any form of the file may be the one that changed.
+        let changed = siblings.iter().flatten().map(|(_, since)| *since);
+        let changed = changed.fold(found.since, u64::max);
+        // What depends on more than the path is another file from one request to the next.
+        let is_dated = role == Role::Asked && occasion.depends == Depends::Nothing;
+        let last_modified =
+            (is_dated && changed <= occasion.now_unix_ms / 1_000).then_some(changed);
         let mut prepared = Self {
             serial: occasion.current.serial(),
             role,
             negotiated,
             compressible: is_compressible(&media_type),
-            siblings,
+            siblings: siblings.map(|sibling| sibling.map(|(entry, _)| entry)),
             common: HeaderMap::with_capacity(16),
             last_modified,
             rules_mark: None,
@@ -195,6 +202,11 @@ impl Prepared {
     /// Returns whether the file is the one that was asked for.
     pub(super) const fn role(&self) -> Role {
         self.role
+    }
+
+    /// Returns whether the answers tell since when the file is as it is.
+    pub(super) const fn is_dated(&self) -> bool {
+        self.last_modified.is_some()
     }
 
     /// Returns whether the answer depends on `Accept-Encoding`.
@@ -273,7 +285,7 @@ impl Prepared {
             Representation::Identity | Representation::Marked => object(&self.found.entry.digest),
             Representation::Encoded(coding) => {
                 if let Some(sibling) = self.sibling(coding) {
-                    object(&sibling.digest)
+                    format!("{}-{}", object(&sibling.digest), coding.name())
                 } else {
                     let name = coding.name();
                     format!("{}-{name}{GENERATION}", object(&self.found.entry.digest))

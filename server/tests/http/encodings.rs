@@ -136,6 +136,48 @@ async fn siblings_in_the_site_are_used() {
 }
 
 #[tokio::test]
+async fn siblings_that_are_none_are_not_used() {
+    let server = TestServer::start().await;
+    let text = text();
+    // Empty, the file itself, and larger than it.
+    server
+        .publish(&[
+            ("app.js", &text),
+            ("app.js.br", ""),
+            ("app.js.gz", &text),
+            ("app.js.zst", &text.repeat(2)),
+        ])
+        .await;
+    let mut connection = server.connect().await;
+    for coding in ["br", "gzip", "zstd"] {
+        let answer = connection.send(accepting("/app.js", coding)).await;
+        assert_eq!(answer.header("content-encoding"), Some(coding));
+        assert_eq!(decoded(&answer), text, "{coding}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_sibling_that_changes_is_news_and_has_a_tag_of_its_own() {
+    let server = TestServer::start().await;
+    let text = text();
+    server
+        .publish(&[("app.js", &text), ("app.js.br", "1"), ("app.js.gz", "1")])
+        .await;
+    let mut connection = server.connect().await;
+    let first = connection.send(accepting("/app.js", "br")).await;
+    let other = connection.send(accepting("/app.js", "gzip")).await;
+    assert_eq!((first.text(), other.text()), ("1".into(), "1".into()));
+    assert_ne!(first.header("etag"), other.header("etag"));
+    let modified = first.header("last-modified").unwrap().to_owned();
+    server.publish(&[("app.js.br", "2")]).await;
+    let again = accepting("/app.js", "br").header("if-modified-since", &modified);
+    let again = connection.send(again).await;
+    assert_eq!((again.status, again.text().as_str()), (200, "2"));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn many_ask_for_a_variant_that_is_made_once() {
     let server = TestServer::start().await;
     let text = text().repeat(40);

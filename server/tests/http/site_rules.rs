@@ -267,3 +267,28 @@ async fn addresses_follow_the_policy() {
         server.stop().await;
     }
 }
+
+#[tokio::test]
+async fn a_cache_never_takes_what_one_accepts_for_all() {
+    let server = TestServer::start().await;
+    // Without a page of its own for what is not there.
+    server
+        .publish(&[
+            ("index.html", "app"),
+            ("_redirects", "/* /index.html 200\n"),
+            ("_headers", "/*\n  Cache-Control: public, max-age=600\n"),
+        ])
+        .await;
+    let mut connection = server.connect().await;
+    for (accept, status) in [("text/html", 200), ("application/json", 404)] {
+        let request = Request::get("/route").header("accept", accept);
+        let answer = connection.send(request).await;
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.header("cache-control"), Some("public, max-age=600"));
+        assert!(
+            answer.header("vary").unwrap().ends_with("accept"),
+            "{accept}"
+        );
+    }
+    server.stop().await;
+}
