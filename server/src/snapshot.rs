@@ -256,7 +256,7 @@ impl Snapshot {
 /// without an extension is looked for under several names.
 fn may_hide_another(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
-    path.ends_with(".html") || !name.contains('.')
+    path.strip_suffix(".html").is_some() || !name.contains('.')
 }
 
 fn seconds(unix_ms: u64) -> u32 {
@@ -360,12 +360,12 @@ mod tests {
         assert_eq!(back.get("a"), second.get("a"));
         assert_eq!(since(&third.returned_to(&second, 30_100)), 31);
         // The bytes of the third and the first are the same, but those of what was between are not.
-        let forth = third
+        let there_and_back = third
             .returned_to(&second, 40_000)
             .returned_to(&first, 50_000);
-        assert_eq!(since(&forth), 50);
-        let fourth = at(60_000);
-        let (fourth, _) = back.changed(fourth, &Changeset::default()).unwrap();
+        assert_eq!(since(&there_and_back), 50);
+        let later = at(60_000);
+        let (fourth, _) = back.changed(later, &Changeset::default()).unwrap();
         assert_eq!(since(&fourth), 40, "also in a deploy that is made then");
     }
 
