@@ -10,14 +10,19 @@
 //! | the rest of a head | `head`, from the first wait after its first byte |
 //! | a body | none here: [`crate::request_body`] has its own |
 //! | the peer to take bytes | `write_idle`, from when it took the last ones |
+//! | the peer to close, in HTTP/2 | `head`, from when this side did |
+//!
+//! In HTTP/2 a peer goes on sending while it reads, and a socket that is closed with bytes unread is reset
+//! by the system, which drops what was not sent yet: so this side says that it is done, and reads on
+//! until the peer is.
 //!
 //! A head whose first bytes came along with the request before counts as not begun until a further
-//! byte comes. In HTTP/2 only the last row holds: see [`super::http2`].
+//! byte comes. In HTTP/2 only the last two rows hold: see [`super::http2`].
 
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf as _, BytesMut};
@@ -32,6 +37,9 @@ use super::{
 };
 use crate::config::Timeouts;
 
+/// Bytes that are dropped at once of what a peer sends after the end.
+const DROPPED_BYTES: usize = 4 * 1024;
+
 /// The wrapped stream.
 #[derive(Debug)]
 pub(super) struct TimedIo<S> {
@@ -44,6 +52,8 @@ pub(super) struct TimedIo<S> {
     write_waits: Option<Instant>,
     /// What was read ahead of the protocol, and not yet given to it.
     ahead: BytesMut,
+    /// When this side was done with sending; nothing while it is not.
+    done: Option<Instant>,
 }
 
 /// What the stream knows of the bytes that it reads.
@@ -77,6 +87,7 @@ impl<S> TimedIo<S> {
             timer: LazyTimer::default(),
             write_waits: None,
             ahead: BytesMut::new(),
+            done: None,
         }
     }
 
@@ -123,6 +134,23 @@ impl<S> TimedIo<S> {
         let since = *self.write_waits.get_or_insert_with(Instant::now);
         out_of_time(self.timer.poll(since + self.timeouts.write_idle, context))?;
         Poll::Pending
+    }
+}
+
+impl<S: AsyncRead + Unpin> TimedIo<S> {
+    /// Reads and drops what the peer still sends, until it closes its side, fails, or takes too long.
+    fn poll_peer_done(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let deadline = *self.done.get_or_insert_with(Instant::now) + self.timeouts.head;
+        let mut dropped = [0; DROPPED_BYTES];
+        // The deadline comes first: a peer that never stops sending must not be read for ever.
+        while self.timer.poll(deadline, context).is_pending() {
+            let mut buffer = ReadBuf::new(&mut dropped);
+            match ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                Ok(()) | Err(_) => break,
+            }
+        }
+        Poll::Ready(())
     }
 }
 
@@ -173,7 +201,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for TimedIo<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for TimedIo<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedIo<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -192,8 +220,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedIo<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let closed = Pin::new(&mut this.stream).poll_shutdown(context);
-        this.after_write(closed, context)
+        if this.done.is_none() {
+            let closed = Pin::new(&mut this.stream).poll_shutdown(context);
+            ready!(this.after_write(closed, context))?;
+        }
+        if let Reading::Heads { .. } = this.reading {
+            return Poll::Ready(Ok(()));
+        }
+        this.poll_peer_done(context).map(Ok)
     }
 
     fn poll_write_vectored(
@@ -347,5 +381,55 @@ mod tests {
         assert_eq!(&read, b"PRI *");
         let waiting = tokio::time::timeout(KEEP_ALIVE * 2, io.read(&mut read)).await;
         assert!(waiting.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_are_read_on_until_the_peer_is_done() {
+        let (mut io, mut far, _) = pair();
+        io.expect_frames();
+        io.write_all(b"the end of an answer").await.unwrap();
+        let began = Instant::now();
+        let peer = async {
+            for _ in 0..8 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                far.write_all(&[0; 40]).await.unwrap();
+            }
+            let mut got = Vec::new();
+            far.read_to_end(&mut got).await.unwrap();
+            drop(far);
+            got
+        };
+        let (closed, got) = tokio::join!(io.shutdown(), peer);
+        closed.unwrap();
+        assert_eq!(got, b"the end of an answer");
+        assert_eq!(began.elapsed(), Duration::from_secs(8));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_close_is_not_waited_for_long() {
+        let (mut io, mut far, _) = pair();
+        io.expect_frames();
+        let began = Instant::now();
+        let talking = async {
+            // It talks on, and nobody listens any more in the end.
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if far.write_all(b"x").await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            closed = io.shutdown() => closed.unwrap(),
+            () = talking => panic!("the stream is still open"),
+        }
+        assert_eq!(began.elapsed(), HEAD);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn http_1_ends_at_once() {
+        let (mut io, far, _) = pair();
+        io.shutdown().await.unwrap();
+        drop(far);
     }
 }
