@@ -10,9 +10,9 @@ use std::{
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
-    thread::{self, JoinHandle},
+    thread,
     time::Duration,
 };
 
@@ -26,6 +26,9 @@ const MOST_WAITING: usize = 4_096;
 /// Longest text that is taken over from a peer, in bytes; the rest is cut off.
 const LONGEST: usize = 2_048;
 
+/// How long the end waits for the last lines to be taken.
+const LAST_LINES: Duration = Duration::from_secs(5);
+
 /// The shape of lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccessLogFormat {
@@ -35,13 +38,14 @@ pub enum AccessLogFormat {
     Json,
 }
 
-/// Writes lines. Dropping it writes what waits.
+/// Writes lines. Dropping it writes what waits, for at most five seconds.
 #[derive(Debug)]
 pub struct AccessLog {
     format: AccessLogFormat,
     /// Taken at the end.
     queue: Mutex<Option<SyncSender<String>>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Closed when the writer ends.
+    writing: Mutex<Receiver<()>>,
     dropped: AtomicU64,
 }
 
@@ -53,13 +57,17 @@ impl AccessLog {
     /// When the thread cannot be started.
     pub fn start(format: AccessLogFormat, out: impl Write + Send + 'static) -> io::Result<Self> {
         let (queue, lines) = sync_channel(MOST_WAITING);
-        let writer = thread::Builder::new()
+        let (ended, writing) = sync_channel(0);
+        thread::Builder::new()
             .name("access-log".into())
-            .spawn(move || write_all(&lines, BufWriter::new(out)))?;
+            .spawn(move || {
+                let _ended: SyncSender<()> = ended;
+                write_all(&lines, BufWriter::new(out));
+            })?;
         Ok(Self {
             format,
             queue: Mutex::new(Some(queue)),
-            writer: Mutex::new(Some(writer)),
+            writing: Mutex::new(writing),
             dropped: AtomicU64::new(0),
         })
     }
@@ -91,10 +99,11 @@ impl AccessLog {
 impl Drop for AccessLog {
     fn drop(&mut self) {
         drop(self.queue.get_mut().map(Option::take));
-        if let Ok(Some(writer)) = self.writer.get_mut().map(Option::take)
-            && writer.join().is_err()
-        {
-            tracing::error!("the writer of the access log panicked");
+        let writing = self.writing.get_mut();
+        let writing = writing.unwrap_or_else(PoisonError::into_inner);
+        // Whoever takes the lines may be stuck for ever; the server has to end all the same.
+        if writing.recv_timeout(LAST_LINES) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("nobody takes the last lines of the access log: they are lost");
         }
     }
 }
