@@ -40,6 +40,10 @@ use crate::config::Timeouts;
 /// Bytes that are dropped at once of what a peer sends after the end.
 const DROPPED_BYTES: usize = 4 * 1024;
 
+/// Most bytes that are dropped: many times what a peer says while it takes all that the system holds for
+/// it. Whoever says more is not worth waiting for.
+const MOST_DROPPED_BYTES: usize = 64 * 1024;
+
 /// The wrapped stream.
 #[derive(Debug)]
 pub(super) struct TimedIo<S> {
@@ -54,6 +58,8 @@ pub(super) struct TimedIo<S> {
     ahead: BytesMut,
     /// When this side was done with sending; nothing while it is not.
     done: Option<Instant>,
+    /// Bytes that were dropped since.
+    dropped: usize,
 }
 
 /// What the stream knows of the bytes that it reads.
@@ -88,6 +94,7 @@ impl<S> TimedIo<S> {
             write_waits: None,
             ahead: BytesMut::new(),
             done: None,
+            dropped: 0,
         }
     }
 
@@ -138,15 +145,15 @@ impl<S> TimedIo<S> {
 }
 
 impl<S: AsyncRead + Unpin> TimedIo<S> {
-    /// Reads and drops what the peer still sends, until it closes its side, fails, or takes too long.
+    /// Reads and drops what the peer still sends, until it closes its side, fails, takes
+    /// too long or says too much.
     fn poll_peer_done(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let deadline = *self.done.get_or_insert_with(Instant::now) + self.timeouts.head;
-        let mut dropped = [0; DROPPED_BYTES];
-        // The deadline comes first: a peer that never stops sending must not be read for ever.
-        while self.timer.poll(deadline, context).is_pending() {
-            let mut buffer = ReadBuf::new(&mut dropped);
+        let mut bytes = [0; DROPPED_BYTES];
+        while self.dropped < MOST_DROPPED_BYTES && self.timer.poll(deadline, context).is_pending() {
+            let mut buffer = ReadBuf::new(&mut bytes);
             match ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => {}
+                Ok(()) if !buffer.filled().is_empty() => self.dropped += buffer.filled().len(),
                 Ok(()) | Err(_) => break,
             }
         }
@@ -424,6 +431,20 @@ mod tests {
             () = talking => panic!("the stream is still open"),
         }
         assert_eq!(began.elapsed(), HEAD);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_floods_is_not_waited_for() {
+        let (mut io, mut far, _) = pair();
+        io.expect_frames();
+        let flooding = async { while far.write_all(&[0; 64]).await.is_ok() {} };
+        let began = Instant::now();
+        let closing = async {
+            io.shutdown().await.unwrap();
+            drop(io);
+        };
+        tokio::join!(closing, flooding);
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
