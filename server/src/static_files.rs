@@ -52,7 +52,10 @@ use self::{
     contents::{Contents, Variant, bounded},
     decide::{Asked, Decision, Depends, decide},
     plan::{Plan, PlannedBody},
-    prepared::{Head, Occasion, Prepared, Representation, Role, apply_rules, security_headers},
+    prepared::{
+        Head, Occasion, Prepared, Representation, Role, apply_rules, keep_unstored,
+        security_headers,
+    },
     range::{ByteRange, Piece},
     resolve::Found,
 };
@@ -69,11 +72,12 @@ const ALLOW: &str = "GET, HEAD, OPTIONS";
 /// Longest path that prepared answers are remembered for, in bytes.
 const LONGEST_REMEMBERED: usize = 512;
 
-/// About what remembering a prepared answer takes, in bytes.
-const PREPARED_BYTES: u64 = 3 * 1024;
+/// About what remembering a prepared answer takes, in bytes: three maps of headers, by the size of their
+/// entries, when one form of the file is asked for, as is usual.
+const PREPARED_BYTES: u64 = 7 * 1024;
 
 /// The part of the memory for contents that is for prepared answers.
-const SHARE_OF_PREPARED: u64 = 16;
+const SHARE_OF_PREPARED: u64 = 8;
 
 /// Serves the site of a store.
 #[derive(Debug)]
@@ -396,6 +400,7 @@ impl StaticFiles {
                 set(&mut response, header::VARY, "accept");
             }
             apply_rules(response.headers_mut(), current, &path);
+            keep_unstored(response.headers_mut());
             return response;
         };
         let occasion = Occasion {

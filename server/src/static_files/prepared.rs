@@ -165,6 +165,9 @@ impl Prepared {
         };
         prepared.set_common(&media_type, occasion);
         prepared.rules_mark = apply_rules(&mut prepared.common, occasion.current, occasion.path);
+        if role == Role::ErrorPage {
+            keep_unstored(&mut prepared.common);
+        }
         prepared
     }
 
@@ -312,6 +315,13 @@ pub(super) fn security_headers(headers: &mut HeaderMap, is_html: bool, wanted: S
         set(header::REFERRER_POLICY, "strict-origin-when-cross-origin");
         set(header::X_FRAME_OPTIONS, "SAMEORIGIN");
     }
+}
+
+/// Has caches ask again for a page that says that nothing is here, whatever the site's rules say of the path:
+/// those are meant for the file, and the next save may bring it.
+pub(super) fn keep_unstored(headers: &mut HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHE_PAGES));
+    headers.remove(header::EXPIRES);
 }
 
 /// Does what the site's rules say to the headers of the answer at `path`.

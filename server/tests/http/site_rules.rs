@@ -117,7 +117,7 @@ async fn header_rules_set_append_and_detach() {
         /*\n  X-All: yes\n  ! X-Frame-Options\n\
         /page\n  Cache-Control: public, max-age=60\n  Content-Security-Policy: default-src 'self'\n\
         /assets/*\n  X-Path: :splat\n  X-Twice: one\n  X-Twice: two\n\
-        /none/*\n  X-Missing: yes\n";
+        /none/*\n  X-Missing: yes\n  Cache-Control: max-age=99\n  Expires: x\n";
     server
         .publish(&[
             ("_headers", headers),
@@ -147,6 +147,9 @@ async fn header_rules_set_append_and_detach() {
     let answer = connection.send(Request::get("/none/at/all")).await;
     assert_eq!(answer.status, 404);
     assert_eq!(answer.header("x-missing"), Some("yes"));
+    // It is meant for the file, and not for that there is none.
+    assert_eq!(answer.header("cache-control"), Some("no-cache"));
+    assert_eq!(answer.header("expires"), None);
     assert_eq!(connection.send(Request::get("/_headers")).await.status, 404);
 
     // Whoever has the page gets the headers of today, although its bytes are the same.
@@ -280,11 +283,14 @@ async fn a_cache_never_takes_what_one_accepts_for_all() {
         ])
         .await;
     let mut connection = server.connect().await;
-    for (accept, status) in [("text/html", 200), ("application/json", 404)] {
+    for (accept, status, cache) in [
+        ("text/html", 200, "public, max-age=600"),
+        ("application/json", 404, "no-cache"),
+    ] {
         let request = Request::get("/route").header("accept", accept);
         let answer = connection.send(request).await;
         assert_eq!(answer.status, status);
-        assert_eq!(answer.header("cache-control"), Some("public, max-age=600"));
+        assert_eq!(answer.header("cache-control"), Some(cache));
         assert!(
             answer.header("vary").unwrap().ends_with("accept"),
             "{accept}"
