@@ -114,14 +114,17 @@ fn the_tree_of_a_pruned_deploy_becomes_the_next_ones() {
 fn objects_go_when_no_deploy_names_them_and_nobody_claimed_them() {
     let volume = TestVolume::new();
     let store = volume.open_without_grace();
+    // The worker sweeps once at the start, and without a grace it may take what is not committed yet.
+    store.wait_idle();
     for content in ["1", "2", "3"] {
         publish(&store, &[("a", content), ("b", "b")], &[]);
     }
     upload(&store, "never named").unwrap();
     store.wait_idle();
-    store.sweep_objects().unwrap();
-    assert!(!volume.object("1").exists());
-    assert!(!volume.object("never named").exists());
+    // Within one tick of the clock an object is as young as the sweep.
+    while volume.object("1").exists() || volume.object("never named").exists() {
+        store.sweep_objects().unwrap();
+    }
     for content in ["2", "3", "b"] {
         assert!(volume.object(content).exists(), "{content}");
     }
