@@ -1,8 +1,9 @@
 //! A volume without room: the old deploy serves on, nothing is left behind, and there is room again.
 
-use std::{fs, num::NonZeroUsize, path::Path, process::Command};
+use std::{ffi::CString, fs, num::NonZeroUsize, path::Path};
 
 use onsave_server::store::{Store, StoreError, StoreOptions, verify};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::site::{expected, files_below, served, try_publish};
 
@@ -14,16 +15,17 @@ struct SmallVolume {
 impl SmallVolume {
     fn mount(options: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(folder.path())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&mounted.stderr);
-        assert!(
-            mounted.status.success(),
-            "this test mounts a small tmpfs, which needs root: {said}"
-        );
+        // By the system call and not by a program: between a fork and its exec a child holds the locks of
+        // all volumes that other tests have open, and whoever opens one of them again finds it locked.
+        let options = CString::new(options).unwrap();
+        mount(
+            "tmpfs",
+            folder.path(),
+            "tmpfs",
+            MountFlags::empty(),
+            &*options,
+        )
+        .expect("this test mounts a small tmpfs, which needs root");
         Self { folder }
     }
 
@@ -42,8 +44,7 @@ impl SmallVolume {
 
 impl Drop for SmallVolume {
     fn drop(&mut self) {
-        let status = Command::new("umount").arg(self.root()).status().unwrap();
-        assert!(status.success(), "the tmpfs stays mounted");
+        unmount(self.root(), UnmountFlags::empty()).expect("the tmpfs stays mounted");
     }
 }
 
