@@ -14,6 +14,7 @@ pub mod dirty;
 pub mod error_report;
 pub mod exit_code;
 pub mod guard;
+pub mod http;
 pub mod ignore_rules;
 pub mod last_publish;
 pub mod progress;

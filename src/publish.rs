@@ -1,14 +1,13 @@
 //! Publishing: makes the local tree the server's current deploy.
 //!
-//! Owns the connection, the secret and what is known of the server: its protocol generation and the
-//! deploy that the last publish left ([`RemoteState`]). A publish is the difference between that and
+//! Owns the secret and what is known of the server: its protocol generation and the deploy that the
+//! last publish left ([`RemoteState`]). A publish is the difference between that and
 //! the local manifest, sent in one exchange where it is small; nothing is asked first. The server
 //! refuses a changeset whose base is not current, so that knowing wrongly costs one more exchange
 //! and never a wrong deploy.
 //!
 //! | module | holds |
 //! |---|---|
-//! | `http` | the only user of reqwest: pool, bounds, progress, bytes counted |
 //! | `sign` | signatures of both generations, the wall clock |
 //! | `session` | signed calls, sent again where that is safe |
 //! | `plan` | which bytes travel how |
@@ -26,7 +25,6 @@ mod converge;
 mod encode;
 pub mod error;
 mod history;
-pub mod http;
 mod plan;
 pub mod remote;
 pub mod report;
@@ -57,11 +55,13 @@ pub(crate) use session::LOCAL_TARGET;
 pub use site_bytes::{ReadError, SiteBytes};
 
 use self::{
-    http::{Body, Patience, Request},
     session::{Call, LISTING_BYTES, SHORT_ANSWER_BYTES, Session},
     sign::{Generations, Precondition},
 };
-use crate::progress::Progress;
+use crate::{
+    http::{Body, Patience, Request},
+    progress::Progress,
+};
 
 /// A connection that was used this recently needs no warming.
 const WARM_FOR: Duration = Duration::from_secs(10);

@@ -9,7 +9,7 @@ use std::fmt;
 use onsave_protocol::{Changeset, Manifest, Sha256Digest, SitePath};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::publish::http::{HttpError, PublicHttp, Seen};
+use crate::http::{HttpError, PublicHttp, Seen};
 
 /// Hex digits of a file's digest that an entity tag of the server starts with.
 const TAG_DIGITS: usize = 32;

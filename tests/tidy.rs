@@ -231,7 +231,7 @@ fn foreign_crates_have_one_owner() {
     let owners: [(&str, &str); 3] = [
         ("notify", "src/watch"),
         ("ignore", "src/ignore_rules"),
-        ("reqwest", "src/publish"),
+        ("reqwest", "src/http"),
     ];
     let mut faults = Vec::new();
     for source in sources() {

@@ -14,13 +14,8 @@ use onsave_protocol::{
     },
 };
 
-use super::{
-    http::{Answer, HttpError},
-    retry::RetryClass,
-    session::LOCAL_TARGET,
-    sign::NoRandomness,
-    site_bytes::ReadError,
-};
+use super::{retry::RetryClass, session::LOCAL_TARGET, sign::NoRandomness, site_bytes::ReadError};
+use crate::http::{Answer, HttpError};
 
 /// Why a call to the server, or a whole publish, failed.
 #[derive(Debug, thiserror::Error)]

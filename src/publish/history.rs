@@ -10,10 +10,10 @@ use onsave_protocol::{
 
 use super::{
     Generation, PublishError, Publisher,
-    http::Patience,
     session::{Call, LISTING_BYTES, Repeat},
     sign::{Generations, Precondition},
 };
+use crate::http::Patience;
 
 /// A server that went back.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use onsave_protocol::{Changeset, SitePath};
 
-use super::{http::Wire, remote::RemoteState};
+use super::remote::RemoteState;
+use crate::http::Wire;
 
 /// More paths than this are counted instead of named.
 const NAMED_PATHS: usize = 3;

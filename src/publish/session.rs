@@ -16,10 +16,10 @@ use serde::de::DeserializeOwned;
 
 use super::{
     error::{Asked, PublishError, refusal},
-    http::{Answer, Body, Http, HttpError, Patience, Request, Wire},
     retry::RetryClass,
     sign::{Generations, NoRandomness, Precondition, Signer, Unsigned},
 };
+use crate::http::{Answer, Body, Http, HttpError, Patience, Request, Wire};
 
 /// How often one call is sent at most: every pooled connection may be stale after a restart.
 const MAX_SENDS: u32 = 4;

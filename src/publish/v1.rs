@@ -16,12 +16,12 @@ use super::{
     Publication,
     encode::on_blocking_thread,
     error::PublishError,
-    http::{Body, Patience},
     plan::Blob,
     session::{Call, Repeat, Session},
     sign::Generations,
     v2::named,
 };
+use crate::http::{Body, Patience};
 
 /// Puts at the same time: what a server of the first generation reads at once before it can check
 /// a signature is bounded, and this stays within the bound of ours.

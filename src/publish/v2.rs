@@ -12,12 +12,12 @@ use super::{
     Publication,
     encode::{self, Compression, Frame, on_blocking_thread},
     error::PublishError,
-    http::{Body, HttpError, Patience},
     plan::{self, Blob, Plan, Upload},
     remote::RemoteState,
     session::{Call, LISTING_BYTES, Session},
     sign::Precondition,
 };
+use crate::http::{Body, HttpError, Patience};
 
 /// Uploads at the same time: reading and compressing one, sending another, the server storing a
 /// third. More of them only take memory.

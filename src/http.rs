@@ -3,7 +3,8 @@
 //! Owns the pool, the count of bytes on the wire and the time of the last exchange. An exchange is
 //! watched for progress instead of being given a total time: a first publish over a slow uplink may
 //! take an hour and is healthy as long as bytes move, and a dead peer is noticed within
-//! `Patience::stall`. Nothing is retried here and nothing is known of deploys: see `session`.
+//! `Patience::stall`. Nothing is retried here, and nothing is known of what is asked: that belongs to
+//! `publish::session` and to the platform's client.
 
 mod public;
 mod pulse;
