@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod dirty;
 pub mod error_report;
 pub mod exit_code;
+pub mod fly;
 pub mod guard;
 pub mod http;
 pub mod ignore_rules;
