@@ -16,6 +16,7 @@ pub mod exit_code;
 pub mod guard;
 pub mod http;
 pub mod ignore_rules;
+pub mod image;
 pub mod last_publish;
 pub mod progress;
 pub mod publish;
