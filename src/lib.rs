@@ -17,6 +17,7 @@ pub mod fly;
 pub mod guard;
 pub mod http;
 pub mod ignore_rules;
+pub mod image;
 pub mod last_publish;
 pub mod progress;
 pub mod publish;
