@@ -180,6 +180,15 @@ pub struct NewVolume {
     pub compute_image: String,
 }
 
+/// Whether what was changed shows only after the machine was restarted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NeedsRestart {
+    /// It has to be restarted.
+    Yes,
+    /// It is there at once.
+    No,
+}
+
 /// A snapshot of a volume.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Snapshot {
@@ -414,7 +423,7 @@ pub struct Region {
 }
 
 /// Lists come as `null` where they are empty.
-fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(super) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,
