@@ -20,6 +20,7 @@ pub mod image;
 pub mod last_publish;
 pub mod progress;
 pub mod publish;
+pub mod registry;
 pub mod scan;
 pub mod settle;
 mod shown;
