@@ -371,7 +371,11 @@ fn client_builder(with_certificates: bool) -> ClientBuilder {
 }
 
 fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
+    is_loopback_host(url.host_str().unwrap_or_default())
+}
+
+/// Returns whether a URL's host is this machine.
+pub(crate) fn is_loopback_host(host: &str) -> bool {
     host == "localhost"
         || host
             .trim_matches(['[', ']'])

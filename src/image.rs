@@ -26,6 +26,8 @@ use bytes::Bytes;
 use onsave_protocol::Sha256Digest;
 
 pub use self::elf::ProgramFault;
+#[cfg(test)]
+pub(crate) use self::elf::tests::static_program;
 
 /// The largest program that is made into an image, in bytes. A release build is a tenth of it; it
 /// bounds what is held in memory, which is the program and its layer twice.
@@ -201,7 +203,6 @@ impl Image {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::elf::tests::static_program;
 
     /// A change of these digests is a change of what every user pushes: each re-provisioned app gets
     /// a new image. It also fails where another machine makes other bytes.
@@ -213,7 +214,14 @@ mod tests {
         let image = Image::around(&payload, "1.2.3");
         let digests =
             [&image.layer, &image.config, &image.manifest].map(|blob| blob.digest.to_string());
-        assert_eq!(digests, ["sha256:e9652e123ae514ac23685136d2c6a1c3d8a526f94eed0a37bc343069130ae92d", "sha256:f99aa481eb31e2067fa8a8ffff38e9f45dfafc0334717bcaa97a34091e54d133", "sha256:de174c7a245099afb5146aa1a204de330adec92f2a802eb119968d703e1f8afd",]);
+        assert_eq!(
+            digests,
+            [
+                "sha256:e9652e123ae514ac23685136d2c6a1c3d8a526f94eed0a37bc343069130ae92d",
+                "sha256:f99aa481eb31e2067fa8a8ffff38e9f45dfafc0334717bcaa97a34091e54d133",
+                "sha256:de174c7a245099afb5146aa1a204de330adec92f2a802eb119968d703e1f8afd",
+            ]
+        );
         assert_eq!(
             image.tag(),
             format!("onsave-{}", &image.digest().to_hex()[..16])

@@ -21,6 +21,7 @@ pub mod image;
 pub mod last_publish;
 pub mod progress;
 pub mod publish;
+pub mod registry;
 pub mod scan;
 pub mod settle;
 mod shown;

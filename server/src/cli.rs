@@ -10,7 +10,7 @@ mod settings;
 use std::{
     ffi::OsString,
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroUsize,
     path::{Path, PathBuf},
 };
@@ -29,9 +29,10 @@ use self::settings::Source;
 
 /// What the process ends with; part of the command's contract.
 pub mod exit_code {
-    /// The server drained and ended, or `--verify` found nothing wrong.
+    /// The server drained and ended, `--verify` found nothing wrong, or `--health` a server that is
+    /// well.
     pub const OK: u8 = 0;
-    /// The server could not start or go on.
+    /// The server could not start or go on, or `--health` found none that is well.
     pub const FAILURE: u8 = 1;
     /// The flags or the environment are wrong.
     pub const USAGE: u8 = 2;
@@ -56,13 +57,14 @@ With port 0 the system chooses the port, and the line says which. Where metrics 
 line says where; then come the lines of the access log, where that is on. Log lines go to standard
 error.
 
-Exit codes: 0 ended as asked, or nothing wrong with the volume; 1 failed; 2 flags or environment
-are wrong; 3 --verify found damage.
+Exit codes: 0 ended as asked, or nothing wrong with the volume or the server; 1 failed, or no server
+that is well; 2 flags or environment are wrong; 3 --verify found damage.
 
 Examples:
   SYNC_SECRET_FILE=/run/secrets/sync onsave-server
   SYNC_SECRET=$(cat secret) onsave-server --port 9000 --root ./volume
-  onsave-server --verify --root /srv";
+  onsave-server --verify --root /srv
+  onsave-server --health --port 9000";
 
 /// Serves a site from one volume, and takes new versions of it over a signed sync endpoint.
 #[derive(Debug, Default, Parser)]
@@ -96,6 +98,11 @@ pub struct Arguments {
     /// Check every object, manifest and tree of the volume, say what was found, and end
     #[arg(long)]
     verify: bool,
+
+    /// Ask the server that runs here, at --port and --address, whether it is well, and end: for a
+    /// container's health check
+    #[arg(long, conflicts_with = "verify")]
+    health: bool,
 
     /// Addresses of pages: auto (a.html at /a, a/index.html at /a/), never or always a slash at the end
     /// [env: TRAILING_SLASH] [default: auto]
@@ -202,6 +209,11 @@ pub enum Command {
         /// The volume's root.
         root: PathBuf,
     },
+    /// Ask whether the server at this address is well.
+    Health {
+        /// Where it listens, as this machine reaches it.
+        address: SocketAddr,
+    },
 }
 
 /// Everything that serving needs.
@@ -258,6 +270,12 @@ impl Arguments {
         );
         let command = if self.verify {
             Some(Command::Verify { root })
+        } else if self.health {
+            let address = source.given(self.address.as_deref(), "address", "ADDRESS");
+            let port = source.value(self.port.as_deref(), "port", "PORT", 8080);
+            Some(Command::Health {
+                address: reachable((address.unwrap_or(EVERYWHERE), port).into()),
+            })
         } else {
             self.serve_command(&mut source, &root)
                 .map(|serve| Command::Serve(Box::new(serve)))
@@ -337,6 +355,19 @@ impl Arguments {
     }
 }
 
+/// Where the server listens unless it is told.
+const EVERYWHERE: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
+/// Returns where this machine reaches `local`: a wildcard address is no place to connect to.
+#[must_use]
+pub const fn reachable(local: SocketAddr) -> SocketAddr {
+    if local.ip().is_unspecified() {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), local.port())
+    } else {
+        local
+    }
+}
+
 /// Reads the secrets, of which the current one has to be there.
 fn secrets(source: &mut Source<'_>) -> Option<Secrets> {
     let current = source.secret("SYNC_SECRET", "SYNC_SECRET_FILE");
@@ -377,7 +408,7 @@ mod tests {
     fn serve(flags: &[&str], variables: &[(&str, &str)]) -> ServeCommand {
         match resolve(flags, variables).unwrap() {
             Command::Serve(serve) => *serve,
-            Command::Verify { .. } => panic!("not asked to verify"),
+            other => panic!("asked to serve: {other:?}"),
         }
     }
 
@@ -512,6 +543,23 @@ mod tests {
     fn verify_needs_no_secret() {
         let command = resolve(&["--verify", "--root", "/data"], &[]).unwrap();
         assert!(matches!(command, Command::Verify { root } if root.as_path() == "/data"));
+    }
+
+    #[test]
+    fn health_needs_no_secret_and_knows_where_the_server_listens() {
+        let asked = |flags: &[&str], variables: &[(&str, &str)]| {
+            let flags = [&["--health"], flags].concat();
+            match resolve(&flags, variables).unwrap() {
+                Command::Health { address } => address.to_string(),
+                other => panic!("asked for health: {other:?}"),
+            }
+        };
+        assert_eq!(asked(&[], &[]), "127.0.0.1:8080");
+        assert_eq!(asked(&[], &[("PORT", "9000")]), "127.0.0.1:9000");
+        assert_eq!(asked(&[], &[("ADDRESS", "0.0.0.0")]), "127.0.0.1:8080");
+        assert_eq!(asked(&["--address", "::1", "--port", "1"], &[]), "[::1]:1");
+        let wrong = resolve(&["--health"], &[("PORT", "x")]).unwrap_err();
+        assert!(wrong.to_string().contains("PORT"), "{wrong}");
     }
 
     #[test]

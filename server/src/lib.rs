@@ -23,6 +23,7 @@
 //! | [`snapshot`] | the files of one deploy |
 //! | [`observer`], [`metrics`] | what is told of each request: access log, counters |
 //! | [`current`] | what visitors are served |
+//! | [`health`] | `--health`: asks the server that runs here |
 //! | [`telemetry`], [`shutdown`] | what a process sets up once |
 //!
 //! The client embeds this library for its `local` target: [`ServerConfig::new`], [`Store::open`],
@@ -34,6 +35,7 @@ pub mod cli;
 pub mod config;
 pub mod current;
 mod deploys;
+pub mod health;
 pub mod metrics;
 pub mod observer;
 mod reply;

@@ -13,7 +13,8 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use onsave_server::{
     Store,
-    cli::{Arguments, Command, ServeCommand, exit_code},
+    cli::{Arguments, Command, ServeCommand, exit_code, reachable},
+    health,
     metrics::{Metrics, serve_metrics},
     observer::AccessLog,
     serve,
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 fn main() -> ExitCode {
     let done = match Arguments::parse().resolve(&|name| std::env::var_os(name)) {
         Ok(Command::Verify { root }) => verify(&root),
+        Ok(Command::Health { address }) => check_health(address),
         Ok(Command::Serve(command)) => run(*command),
         Err(faults) => {
             complain(&anyhow::Error::new(faults));
@@ -52,6 +54,11 @@ fn verify(root: &std::path::Path) -> anyhow::Result<ExitCode> {
         exit_code::OK
     };
     Ok(code.into())
+}
+
+fn check_health(address: SocketAddr) -> anyhow::Result<ExitCode> {
+    health::ask(address).with_context(|| format!("the server at {address} is not well"))?;
+    Ok(exit_code::OK.into())
 }
 
 fn run(command: ServeCommand) -> anyhow::Result<ExitCode> {
@@ -121,13 +128,4 @@ async fn bind(address: Option<IpAddr>, port: u16) -> anyhow::Result<TcpListener>
         bound => bound,
     }
     .with_context(|| format!("cannot listen on port {port} of {address}"))
-}
-
-/// Returns where this machine reaches `local`: a wildcard address is no place to connect to.
-fn reachable(local: SocketAddr) -> SocketAddr {
-    if local.ip().is_unspecified() {
-        (Ipv4Addr::LOCALHOST, local.port()).into()
-    } else {
-        local
-    }
 }

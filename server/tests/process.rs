@@ -174,3 +174,28 @@ fn a_port_in_use_is_named() {
     server.signal(Signal::TERM);
     assert_eq!(server.ended().0.code(), Some(0));
 }
+
+#[test]
+fn health_is_asked_of_the_server_that_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, address) = Running::start(folder.path());
+    let port = address.rsplit(':').next().unwrap();
+    let ask = || {
+        let mut command = command(folder.path());
+        // The same variables, as a container's health check has them; no secret is asked for.
+        command.env("PORT", port).env_remove("SYNC_SECRET");
+        command.arg("--health").output().unwrap()
+    };
+    let well = ask();
+    assert_eq!(well.status.code(), Some(0), "{well:?}");
+    assert!(well.stdout.is_empty() && well.stderr.is_empty(), "{well:?}");
+    server.signal(Signal::KILL);
+    server.ended();
+    let gone = ask();
+    assert_eq!(gone.status.code(), Some(1), "{gone:?}");
+    let said = String::from_utf8(gone.stderr).unwrap();
+    assert!(
+        said.contains(&address) && said.contains("not well"),
+        "{said}"
+    );
+}

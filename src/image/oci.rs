@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{Blob, BlobDigest};
 
@@ -35,7 +36,8 @@ struct Config<'a> {
     created: &'static str,
     architecture: &'static str,
     os: &'static str,
-    config: Running<'a>,
+    #[serde(rename = "config")]
+    running: Running<'a>,
     rootfs: RootFs,
     history: [History; 1],
 }
@@ -43,17 +45,13 @@ struct Config<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Running<'a> {
-    exposed_ports: BTreeMap<String, Nothing>,
+    exposed_ports: Value,
     env: [String; 2],
     entrypoint: [&'static str; 1],
     working_dir: &'static str,
     labels: BTreeMap<&'static str, &'a str>,
     stop_signal: &'static str,
 }
-
-/// `{}`, which the specification has in place of a set.
-#[derive(Serialize)]
-struct Nothing {}
 
 #[derive(Serialize)]
 struct RootFs {
@@ -73,8 +71,8 @@ pub(super) fn config(uncompressed: BlobDigest, version: &str) -> Vec<u8> {
         created: CREATED,
         architecture: "amd64",
         os: "linux",
-        config: Running {
-            exposed_ports: BTreeMap::from([(format!("{PORT}/tcp"), Nothing {})]),
+        running: Running {
+            exposed_ports: json!({ format!("{PORT}/tcp"): {} }),
             env: [
                 format!("PORT={PORT}"),
                 format!("SITE_DATA_ROOT={MOUNT_POINT}"),
@@ -141,8 +139,6 @@ fn written(value: &impl Serialize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
 
     #[test]
