@@ -38,9 +38,9 @@ mod v2;
 use std::{sync::Arc, time::Duration};
 
 use onsave_protocol::{
-    Changeset,
+    Changeset, Secret,
     wire::v1::ManifestBody,
-    wire::v2::{PROTOCOL_HEADER, Published},
+    wire::v2::{PROTOCOL_HEADER, Published, SignedHealth},
 };
 use tokio::time::Instant;
 
@@ -145,6 +145,11 @@ impl Publisher {
         }
     }
 
+    /// Signs with another secret from now on; what is known of the server stays.
+    pub fn use_secret(&self, secret: Secret) {
+        self.session.use_secret(secret);
+    }
+
     /// Returns what messages call the target: its address, or `the local target`.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -161,6 +166,26 @@ impl Publisher {
     #[must_use]
     pub fn generation(&self) -> Option<Generation> {
         self.known.as_ref().map(|known| known.generation)
+    }
+
+    /// Asks the server how it is: its build, its disk, its clock.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]; [`PublishError::NotOnsave`] where something else answers, or a server of the
+    /// first generation.
+    pub async fn health(&self) -> Result<SignedHealth, PublishError> {
+        let answer = match self.session.call(Call::new("GET", "/_icd/health")).await {
+            Err(PublishError::Refused {
+                status: status @ (404 | 405),
+                ..
+            }) => return Err(self.not_onsave(status)),
+            outcome => outcome?,
+        };
+        // Whoever cannot check the signature gives the short answer of a load balancer's question.
+        self.session
+            .parse(&answer)
+            .map_err(|_| self.not_onsave(answer.status))
     }
 
     /// Asks the server what it serves, unless it still serves what is known, and returns it.

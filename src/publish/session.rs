@@ -4,8 +4,11 @@
 //! very moment in which a request is written to it (the server was restarted): such an exchange is
 //! made again at once, signed again, when a repetition cannot do harm.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use onsave_protocol::{
-    Sha256Digest,
+    Secret, Sha256Digest,
     digest::hex,
     wire::{
         error::{ErrorBody, ErrorCode},
@@ -40,7 +43,7 @@ pub struct Endpoint {
     /// Scheme, host and port: `https://example.org`.
     pub url: String,
     /// The secret.
-    pub secret: onsave_protocol::Secret,
+    pub secret: Secret,
     /// Where the secret was read, for errors: a variable's name or a file.
     pub secret_origin: String,
     /// What messages call the server: its address, or "the local target".
@@ -102,7 +105,8 @@ impl<'a> Call<'a> {
 #[derive(Debug)]
 pub(crate) struct Session {
     http: Http,
-    signer: Signer,
+    /// Replaced when the server takes another secret.
+    signer: ArcSwap<Signer>,
     /// What messages call the server.
     url: String,
     secret_origin: String,
@@ -125,10 +129,16 @@ impl Session {
         })?;
         Ok(Self {
             http,
-            signer,
+            signer: ArcSwap::from_pointee(signer),
             url,
             secret_origin: endpoint.secret_origin,
         })
+    }
+
+    /// Signs with another secret from now on.
+    pub(crate) fn use_secret(&self, secret: Secret) {
+        let signer = self.signer.load().with_secret(secret);
+        self.signer.store(Arc::new(signer));
     }
 
     /// Returns what messages call the server: its address, or "the local target".
@@ -201,7 +211,7 @@ impl Session {
             body: call.digest,
             precondition: call.precondition,
         };
-        let signed = self.signer.headers(&unsigned, call.generations);
+        let signed = self.signer.load().headers(&unsigned, call.generations);
         let mut headers = signed.map_err(|error| SendError::Refused(error.into()))?;
         headers.push(("accept-encoding", "zstd".into()));
         let request_id = request_id().map_err(|error| SendError::Refused(error.into()))?;
@@ -233,7 +243,7 @@ impl Session {
     }
 
     fn refusal(&self, answer: &Answer) -> PublishError {
-        let local_time = jiff::Timestamp::try_from(self.signer.now())
+        let local_time = jiff::Timestamp::try_from(self.signer.load().now())
             .map_or_else(|_| "an impossible time".into(), |time| time.to_string());
         refusal(
             answer,

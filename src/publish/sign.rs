@@ -80,6 +80,14 @@ impl Signer {
         Self { secret, clock }
     }
 
+    /// Returns a signer with another secret and the same clock.
+    pub(crate) fn with_secret(&self, secret: Secret) -> Self {
+        Self {
+            secret,
+            ..self.clone()
+        }
+    }
+
     /// Returns the time that a signature would state.
     pub(crate) fn now(&self) -> SystemTime {
         (self.clock)()
