@@ -5,6 +5,7 @@
 //! have no option: a command line is visible to every process of the machine. No option reads the
 //! environment here; that layer belongs to [`crate::config`].
 
+mod examples;
 mod note;
 mod unused;
 
@@ -14,7 +15,13 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use onsave_protocol::DeployId;
 
-use self::note::NoteParser;
+use self::{
+    examples::{
+        COMPLETIONS_EXAMPLES, DEPLOYS_EXAMPLES, EXAMPLES, MAN_EXAMPLES, PROVISION_EXAMPLES,
+        PUBLISH_EXAMPLES, ROLLBACK_EXAMPLES, WATCH_EXAMPLES,
+    },
+    note::NoteParser,
+};
 use crate::{
     config::{FlagLayer, keys},
     exit_code,
@@ -24,68 +31,6 @@ const PUBLISH_HEADING: &str = "Publishing";
 const WATCH_HEADING: &str = "Watching";
 const CONFIG_HEADING: &str = "Configuration";
 const OUTPUT_HEADING: &str = "Output";
-
-const EXAMPLES: &str = "\
-Examples:
-  onsave                                  watch deploy/ and serve it on this machine
-  onsave watch public                     the same for the folder public/
-  onsave publish --dry-run                show what a publish would change
-  onsave --target https://example.org publish
-                                          publish once to a running server
-  onsave deploys                          list the deploys that can be gone back to
-  onsave rollback                         make the deploy before the current one current
-  onsave check                            show the configuration and where it comes from
-
-Environment:
-  ONSAVE_SYNC_SECRET   the secret that the target shares; never an option
-  ONSAVE_CONFIG        the configuration file, where --config is not given
-  ONSAVE_<KEY>         any configuration key: ONSAVE_WATCH_QUIET_MS sets watch.quiet_ms
-  RUST_LOG             the log filter; wins over every other setting of it
-  NO_COLOR             when set, nothing is coloured
-
-";
-
-const WATCH_EXAMPLES: &str = "\
-Examples:
-  onsave watch                            watch deploy/ and serve it on this machine
-  onsave watch public --address 127.0.0.1:9000
-                                          another folder, another port
-  onsave watch --target https://example.org
-                                          publish each save to a running server
-";
-
-const PUBLISH_EXAMPLES: &str = "\
-Examples:
-  onsave publish --dry-run                show what would change, send nothing
-  onsave publish -m 'new prices'          publish with a note
-  onsave publish --json                   one JSON object, for scripts
-  onsave publish --allow-removals         let a publish pass that removes most of the site
-";
-
-const DEPLOYS_EXAMPLES: &str = "\
-Examples:
-  onsave deploys                          the list, the newest first
-  onsave deploys 1777000001000-a1b2c3d4   what that deploy changed
-";
-
-const ROLLBACK_EXAMPLES: &str = "\
-Examples:
-  onsave rollback                         back to the deploy before the current one
-  onsave rollback 1777000001000-a1b2c3d4  back to that deploy
-";
-
-const COMPLETIONS_EXAMPLES: &str = "\
-Examples:
-  onsave completions bash > ~/.local/share/bash-completion/completions/onsave
-  onsave completions fish > ~/.config/fish/completions/onsave.fish
-";
-
-const MAN_EXAMPLES: &str = "\
-Examples:
-  onsave man | man -l -                   read the page
-  onsave man --out ~/.local/share/man/man1
-                                          install the pages of every command
-";
 
 /// Save a file; it is live.
 ///
@@ -115,7 +60,7 @@ pub struct GlobalOptions {
     /// The configuration file; by default the nearest onsave.toml from the working folder upwards.
     #[arg(long, global = true, value_name = "FILE", help_heading = CONFIG_HEADING)]
     pub config: Option<PathBuf>,
-    /// Where to publish to: `local`, or the URL of a running server.
+    /// Where to publish to: `local`, `fly`, or the URL of a running server.
     ///
     /// The secret of a server comes from `ONSAVE_SYNC_SECRET` or from the file that
     /// `target.secret_file` names.
@@ -144,6 +89,12 @@ pub enum Command {
     /// Publish once.
     #[command(after_long_help = PUBLISH_EXAMPLES)]
     Publish(PublishArgs),
+    /// Make the app on Fly.io what the configuration says.
+    ///
+    /// What is there is looked at first, and only what differs is done: a run that was stopped is
+    /// finished by the next. `watch` and `publish` do the same where there is no app yet.
+    #[command(after_long_help = PROVISION_EXAMPLES)]
+    Provision(ProvisionArgs),
     /// List the deploys on the target, or show what one of them changed.
     #[command(after_long_help = DEPLOYS_EXAMPLES)]
     Deploys(DeploysArgs),
@@ -210,6 +161,27 @@ pub struct PublishArgs {
     /// Skipped are files that cannot be read or published, and those that look like secrets.
     #[arg(long, help_heading = PUBLISH_HEADING)]
     pub strict: bool,
+    /// Print one JSON object, also when it fails.
+    #[arg(long, help_heading = OUTPUT_HEADING)]
+    pub json: bool,
+}
+
+/// `onsave provision`.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one option, named where it is read"
+)]
+#[derive(Debug, Default, Args)]
+pub struct ProvisionArgs {
+    /// Show what would be done; do nothing.
+    #[arg(long, help_heading = PUBLISH_HEADING)]
+    pub plan: bool,
+    /// Replace the server by the one that belongs to this onsave; the site stays.
+    #[arg(long, help_heading = PUBLISH_HEADING)]
+    pub rebuild: bool,
+    /// Write a whole fly.toml beside the configuration, so that `fly deploy` changes nothing.
+    #[arg(long, conflicts_with = "plan", help_heading = OUTPUT_HEADING)]
+    pub write_fly_toml: bool,
     /// Print one JSON object, also when it fails.
     #[arg(long, help_heading = OUTPUT_HEADING)]
     pub json: bool,
@@ -291,7 +263,8 @@ impl Cli {
             Some(Command::Watch(args)) => args.add_to(&mut layer),
             Some(Command::Publish(args)) => args.add_to(&mut layer),
             Some(
-                Command::Deploys(_)
+                Command::Provision(_)
+                | Command::Deploys(_)
                 | Command::Rollback(_)
                 | Command::Init
                 | Command::Check(_)
@@ -308,7 +281,7 @@ impl GlobalOptions {
     fn add_to(&self, layer: &mut FlagLayer) {
         match self.target.as_deref() {
             None => {}
-            Some("local") => layer.set(&keys::TARGET_KIND, "--target", "local"),
+            Some(kind @ ("local" | "fly")) => layer.set(&keys::TARGET_KIND, "--target", kind),
             Some(url) => {
                 layer.set(&keys::TARGET_KIND, "--target", "url");
                 layer.set(&keys::TARGET_URL, "--target", url);

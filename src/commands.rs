@@ -12,6 +12,7 @@ mod failure;
 mod init;
 mod man;
 mod man_page;
+mod provision;
 mod publish;
 mod rollback;
 mod watch;
@@ -29,6 +30,7 @@ use crate::{
     config::{self, Config, ConfigError, FlagLayer},
     daemon::DaemonError,
     exit_code::ExitCode,
+    provision::ProvisionError,
     publish::{FailureKind, PublishError},
     scan::ScanError,
     shown::ShownPath,
@@ -65,6 +67,27 @@ pub enum CommandError {
     /// A call to the target failed.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// The command is about an app on Fly.io, and the target is another.
+    #[error("the target is not Fly.io")]
+    NotFly,
+    /// The app on Fly.io could not be made or kept.
+    #[error(transparent)]
+    Provision(#[from] ProvisionError),
+    /// The `fly.toml` could not be written.
+    #[error("failed to write {}", ShownPath(path))]
+    FlyToml {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// There is a `fly.toml` that onsave did not write.
+    #[error("{} was not written by onsave; it was left alone", ShownPath(path))]
+    ForeignFlyToml {
+        /// The file.
+        path: PathBuf,
+    },
     /// The site folder cannot be scanned.
     #[error(transparent)]
     Scan(#[from] ScanError),
@@ -102,9 +125,14 @@ pub enum CommandError {
 impl CommandError {
     /// Returns what the process ends with.
     #[must_use]
-    pub const fn exit_code(&self) -> ExitCode {
+    pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Config(_) | Self::Faults(_) | Self::Telemetry(_) => ExitCode::Configuration,
+            Self::Config(_) | Self::Faults(_) | Self::Telemetry(_) | Self::NotFly => {
+                ExitCode::Configuration
+            }
+            Self::Provision(error) | Self::Target(TargetError::Provision(error)) => {
+                error.exit_code()
+            }
             Self::Publish(error) => match error.kind() {
                 FailureKind::Unreachable => ExitCode::Unreachable,
                 FailureKind::Refused => ExitCode::Refused,
@@ -120,6 +148,8 @@ impl CommandError {
             | Self::Signals(_)
             | Self::Init(_)
             | Self::Man(_)
+            | Self::FlyToml { .. }
+            | Self::ForeignFlyToml { .. }
             | Self::Output(_) => ExitCode::Failure,
         }
     }
@@ -138,6 +168,14 @@ impl CommandError {
             Self::Init(error) => error.hint(),
             Self::Target(error) => error.hint(),
             Self::Publish(error) => Some(error.hint()),
+            Self::Provision(error) => error.hint(),
+            Self::NotFly => {
+                Some("set kind = \"fly\" below [target] in onsave.toml, or give --target fly".to_owned())
+            }
+            Self::ForeignFlyToml { .. } => Some(
+                "move it away first; what it says of the machine is lost with the next `fly deploy`"
+                    .to_owned(),
+            ),
             Self::Scan(ScanError::Folder { path, source })
                 if source.kind() == io::ErrorKind::NotADirectory =>
             {
@@ -159,6 +197,7 @@ impl CommandError {
             | Self::Daemon(_)
             | Self::Signals(_)
             | Self::Scan(_)
+            | Self::FlyToml { .. }
             | Self::Output(_) => None,
         }
     }
@@ -203,6 +242,13 @@ pub async fn run(
             let outcome = async {
                 let (config, state) = start(surroundings, &flags)?;
                 publish::run(&args, config, &state).await
+            };
+            print(outcome.await, Shape::asked(args.json), out)
+        }
+        Command::Provision(args) => {
+            let outcome = async {
+                let (config, state) = start(surroundings, &flags)?;
+                provision::run(&args, config, &state).await
             };
             print(outcome.await, Shape::asked(args.json), out)
         }

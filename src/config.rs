@@ -8,11 +8,13 @@
 //! | `keys` | every key, its variable and its default |
 //! | `layers` | one layer's values as typed, and their merging; only user of the `config` crate |
 //! | `file` | finding and parsing `onsave.toml`; only user of the `toml` crate |
+//! | `edit` | writing keys back into the file; only user of the `toml_edit` crate |
 //! | `raw` | from what was typed to checked values, collecting every fault |
 //! | `sections` | what each key may hold, and the rules between keys |
+//! | `fly` | the section of the app on Fly.io |
 //! | `load` | which file, and the order of all that |
 //! | `url` | the URLs; only user of the `url` crate |
-//! | `secret` | the secret of a running server |
+//! | `secret` | secrets from a variable or a file |
 //! | `source`, `fault` | where a value came from; what is wrong with one |
 //! | `app_name` | what an app may be called |
 //!
@@ -20,8 +22,10 @@
 //! and told by [`Loaded`] for `onsave check`.
 
 mod app_name;
+mod edit;
 mod fault;
 mod file;
+mod fly;
 pub(crate) mod keys;
 mod layers;
 mod load;
@@ -41,8 +45,10 @@ use onsave_server::config::Serving;
 
 pub use self::{
     app_name::app_name_of,
+    edit::{EditError, KeyValue, set_keys},
     fault::{ConfigError, Fault},
     file::{FILE_NAME, quoted},
+    fly::{Autostop, CpuKind, FlyDriver, FlyTarget, FlyVolume, GivenSecret, Guest},
     layers::FlagLayer,
     load::{Loaded, load},
     raw::{Setting, SettingValue},
@@ -56,6 +62,8 @@ pub struct Config {
     pub app: String,
     /// The folder of `onsave.toml`, or the working folder when there is none; absolute.
     pub root: PathBuf,
+    /// The configuration file that was read.
+    pub file: Option<PathBuf>,
     /// The site folder; absolute, not necessarily there yet.
     pub dir: PathBuf,
     /// Where to publish to.
@@ -68,6 +76,15 @@ pub struct Config {
     pub log: LogConfig,
 }
 
+impl Config {
+    /// Returns the configuration file that was read, or where one would be.
+    #[must_use]
+    pub fn file_or_default(&self) -> PathBuf {
+        let default = || self.root.join(FILE_NAME);
+        self.file.clone().unwrap_or_else(default)
+    }
+}
+
 /// Where a daemon publishes to.
 #[derive(Debug, Clone)]
 pub enum TargetConfig {
@@ -75,6 +92,8 @@ pub enum TargetConfig {
     Local(LocalTarget),
     /// A running server.
     Url(UrlTarget),
+    /// An app on Fly.io, which is made where it is not there.
+    Fly(Box<FlyTarget>),
 }
 
 /// The server embedded in this process.

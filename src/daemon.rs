@@ -38,6 +38,7 @@ use crate::{
     publish::{PublishError, PublishReport, Publisher, RetryClass, Warmer},
     scan::Scanner,
     settle::Settle,
+    target::Mender,
     verify_live::{LiveCheck, LiveVerdict, LiveVerifier},
     watch::{WatchHealth, Watcher},
 };
@@ -63,6 +64,8 @@ pub struct Parts {
     pub scanner: Scanner,
     /// Sends it.
     pub publisher: Publisher,
+    /// Finds another secret when the server refuses this one.
+    pub mender: Option<Mender>,
     /// Asks the public site, when that is wanted.
     pub live: Option<LiveVerifier>,
     /// Where the last publish is remembered.
@@ -156,6 +159,7 @@ impl Daemon {
             hands: Some(Hands {
                 scanner: parts.scanner,
                 publisher: parts.publisher,
+                mender: parts.mender,
                 start: Start::Undecided(last),
             }),
             round: None,

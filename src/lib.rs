@@ -20,6 +20,7 @@ pub mod ignore_rules;
 pub mod image;
 pub mod last_publish;
 pub mod progress;
+pub mod provision;
 pub mod publish;
 pub mod registry;
 pub mod scan;

@@ -3,7 +3,10 @@
 //! ```text
 //! $XDG_STATE_HOME/onsave/<site key>/     (~/.local/state/onsave/… by default; 0700)
 //!     secret          the local target's secret: 64 hex digits and a line feed; 0600
-//!     lock            held while the secret is made
+//!     fly-secret      the secret that the app on Fly.io is known to take; as above
+//!     fly-secret.next the one that it is about to take
+//!     fly.json        what was made on Fly.io
+//!     lock            held while a secret is made
 //!     stat-index      the scan's cache of digests
 //!     last-publish    what the last publish left on the target
 //! ```
@@ -139,6 +142,22 @@ impl SiteState {
         self.folder.join("secret")
     }
 
+    /// Returns where the secret is that the app on Fly.io is known to take.
+    #[must_use]
+    pub fn fly_secret_file(&self) -> PathBuf {
+        self.folder.join("fly-secret")
+    }
+
+    fn next_fly_secret_file(&self) -> PathBuf {
+        self.folder.join("fly-secret.next")
+    }
+
+    /// Returns where it is remembered what was made on Fly.io.
+    #[must_use]
+    pub fn fly_record(&self) -> PathBuf {
+        self.folder.join("fly.json")
+    }
+
     /// Returns where the scan keeps its stat index.
     #[must_use]
     pub fn stat_index(&self) -> PathBuf {
@@ -173,7 +192,71 @@ impl SiteState {
     ///
     /// [`StateError`] when it cannot be read or made.
     pub fn local_secret(&self) -> Result<Secret, StateError> {
-        if let Some(secret) = self.read_secret()? {
+        self.secret_in(&self.secret_file())
+    }
+
+    /// Returns the secret that the app on Fly.io is known to take, where one is remembered.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`] when it cannot be read.
+    pub fn fly_secret(&self) -> Result<Option<Secret>, StateError> {
+        read_secret(&self.fly_secret_file())
+    }
+
+    /// Returns the secret that the app on Fly.io is about to take, where a change was begun.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`] when it cannot be read.
+    pub fn next_fly_secret(&self) -> Result<Option<Secret>, StateError> {
+        read_secret(&self.next_fly_secret_file())
+    }
+
+    /// Returns the secret that the app on Fly.io is about to take; makes it first where no change was
+    /// begun. It is durable before anybody else hears of it.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`] when it cannot be read or made.
+    pub fn begin_fly_secret(&self) -> Result<Secret, StateError> {
+        self.secret_in(&self.next_fly_secret_file())
+    }
+
+    /// Notes that the app takes the secret of [`SiteState::begin_fly_secret`] now.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Write`].
+    pub fn finish_fly_secret(&self) -> Result<(), StateError> {
+        let path = self.fly_secret_file();
+        let renamed = fs::rename(self.next_fly_secret_file(), &path)
+            .and_then(|()| File::open(&self.folder)?.sync_all());
+        renamed.map_err(|source| StateError::Write { path, source })
+    }
+
+    /// Forgets everything about the app on Fly.io; that there is nothing is as good.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Write`].
+    pub fn forget_fly(&self) -> Result<(), StateError> {
+        for path in [
+            self.fly_record(),
+            self.next_fly_secret_file(),
+            self.fly_secret_file(),
+        ] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => result.map_err(|source| StateError::Write { path, source })?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the secret in a file of the state folder; makes it first where there is none.
+    fn secret_in(&self, path: &Path) -> Result<Secret, StateError> {
+        if let Some(secret) = read_secret(path)? {
             return Ok(secret);
         }
         self.create()?;
@@ -186,37 +269,37 @@ impl SiteState {
         let held = private_file(&lock).map_err(write_error(&lock))?;
         held.lock().map_err(write_error(&lock))?;
         // Another process may have made it while this one waited.
-        if let Some(secret) = self.read_secret()? {
+        if let Some(secret) = read_secret(path)? {
             return Ok(secret);
         }
         let mut bytes = [0; SECRET_BYTES];
         getrandom::fill(&mut bytes).map_err(StateError::Random)?;
         let text = digest::hex(&bytes);
-        let path = self.secret_file();
-        write_durably(&path, &format!("{text}\n")).map_err(write_error(&path))?;
-        self.read_secret()?
-            .ok_or(StateError::DamagedSecret { path })
+        write_durably(path, &format!("{text}\n")).map_err(write_error(path))?;
+        read_secret(path)?.ok_or_else(|| StateError::DamagedSecret {
+            path: path.to_owned(),
+        })
     }
+}
 
-    fn read_secret(&self) -> Result<Option<Secret>, StateError> {
-        let path = self.secret_file();
-        let mut text = String::new();
-        // One byte more than a secret with its line feed is enough to see that it is none.
-        let most = SECRET_BYTES as u64 * 2 + 2;
-        match File::open(&path).and_then(|file| file.take(most).read_to_string(&mut text)) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return Err(StateError::DamagedSecret { path });
-            }
-            Err(source) => return Err(StateError::Read { path, source }),
-        }
-        let text = text.trim();
-        if text.len() != SECRET_BYTES * 2 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+fn read_secret(path: &Path) -> Result<Option<Secret>, StateError> {
+    let path = path.to_owned();
+    let mut text = String::new();
+    // One byte more than a secret with its line feed is enough to see that it is none.
+    let most = SECRET_BYTES as u64 * 2 + 2;
+    match File::open(&path).and_then(|file| file.take(most).read_to_string(&mut text)) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             return Err(StateError::DamagedSecret { path });
         }
-        Ok(Secret::from_text(text).ok())
+        Err(source) => return Err(StateError::Read { path, source }),
     }
+    let text = text.trim();
+    if text.len() != SECRET_BYTES * 2 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(StateError::DamagedSecret { path });
+    }
+    Ok(Secret::from_text(text).ok())
 }
 
 /// Makes the folder of the local target's volume, and hides it from git where it is ours.
@@ -265,8 +348,9 @@ fn private_file(path: &Path) -> io::Result<File> {
 /// The caller holds the folder's lock: the temporary name is fixed, and what an earlier crash left
 /// under it is overwritten.
 fn write_durably(path: &Path, text: &str) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    let mut file = private_file(&temporary)?;
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let mut file = private_file(Path::new(&temporary))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
@@ -295,6 +379,7 @@ mod tests {
             home: home.map(Path::to_owned),
             host: "desk".to_owned(),
             stderr: Stream::Other,
+            program: None,
         }
     }
 
@@ -421,5 +506,28 @@ mod tests {
         fs::write(&ignored, "mine").unwrap();
         create_volume_folder(root.path(), &volume).unwrap();
         assert_eq!(fs::read_to_string(&ignored).unwrap(), "mine");
+    }
+
+    #[test]
+    fn a_change_of_the_apps_secret_is_begun_and_finished() {
+        let home = TempDir::new().unwrap();
+        let state = state_in(&home);
+        assert_eq!(state.fly_secret().unwrap(), None);
+        assert_eq!(state.next_fly_secret().unwrap(), None);
+        let first = state.begin_fly_secret().unwrap();
+        // Begun again after a crash, it is the same one.
+        assert_eq!(state.begin_fly_secret().unwrap().expose(), first.expose());
+        assert_eq!(state.fly_secret().unwrap(), None);
+        state.finish_fly_secret().unwrap();
+        let known = state.fly_secret().unwrap().unwrap();
+        assert_eq!(known.expose(), first.expose());
+        assert_eq!(state.next_fly_secret().unwrap(), None);
+        assert_eq!(mode(&state.fly_secret_file()), 0o600);
+        let second = state.begin_fly_secret().unwrap();
+        assert_ne!(second.expose(), first.expose());
+        state.forget_fly().unwrap();
+        assert_eq!(state.fly_secret().unwrap(), None);
+        assert_eq!(state.next_fly_secret().unwrap(), None);
+        state.forget_fly().unwrap();
     }
 }

@@ -23,6 +23,8 @@ pub struct Surroundings {
     pub host: String,
     /// Whether standard error is a terminal.
     pub stderr: Stream,
+    /// The running program, where the system tells.
+    pub program: Option<PathBuf>,
 }
 
 /// Where an output stream leads.
@@ -51,6 +53,7 @@ impl Surroundings {
             } else {
                 Stream::Other
             },
+            program: std::env::current_exe().ok(),
         })
     }
 
@@ -87,6 +90,7 @@ impl std::fmt::Debug for Surroundings {
             .field("home", &self.home)
             .field("host", &self.host)
             .field("stderr", &self.stderr)
+            .field("program", &self.program)
             .finish()
     }
 }
@@ -105,6 +109,7 @@ mod tests {
             home: None,
             host: "desk".to_owned(),
             stderr: Stream::Other,
+            program: None,
         }
     }
 

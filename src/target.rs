@@ -1,4 +1,5 @@
-//! Where a site is published to: the server embedded in this process, or one that runs elsewhere.
+//! Where a site is published to: the server embedded in this process, one that runs elsewhere, or an
+//! app on Fly.io.
 //!
 //! Owns the embedded server's life. Whoever publishes sees an address and a secret either way: the
 //! embedded server is the real one, spoken to over a socket.
@@ -6,6 +7,7 @@
 //! The volume of the local target belongs to one process at a time. A command that finds a `watch`
 //! there speaks to the server in it; a `watch` that finds another says so and ends.
 
+mod fly;
 mod local;
 mod server_file;
 
@@ -13,9 +15,11 @@ use std::{io, net::SocketAddr, path::PathBuf};
 
 use onsave_server::{ServeError, store::StoreError};
 
+pub use self::fly::Mender;
 use self::local::LocalServer;
 use crate::{
     config::{Config, TargetConfig, UrlTarget},
+    provision::ProvisionError,
     publish::{Endpoint, PublishError, Publisher},
     state_folder::{SiteState, StateError},
 };
@@ -35,6 +39,7 @@ pub struct Target {
     endpoint: Endpoint,
     identity: String,
     server: Option<LocalServer>,
+    mender: Option<Mender>,
 }
 
 /// The target cannot be used.
@@ -43,6 +48,9 @@ pub enum TargetError {
     /// The state folder cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The app on Fly.io is not there, and could not be made.
+    #[error(transparent)]
+    Provision(#[from] ProvisionError),
     /// Another process has the volume.
     #[error("the volume {} is in use by {}", volume.display(), process(*pid))]
     InUse {
@@ -95,6 +103,7 @@ impl TargetError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::State(error) => Some(error.hint()),
+            Self::Provision(error) => error.hint(),
             Self::InUse { .. } => {
                 Some("stop that process, or set another local.volume for this site".into())
             }
@@ -143,6 +152,16 @@ impl Target {
                     // The port may be another one next time; the volume is the same.
                     identity: local.volume.display().to_string(),
                     server,
+                    mender: None,
+                })
+            }
+            TargetConfig::Fly(target) => {
+                let (endpoint, mender) = fly::open(config, target, state).await?;
+                Ok(Self {
+                    identity: endpoint.url.clone(),
+                    endpoint,
+                    server: None,
+                    mender: Some(mender),
                 })
             }
         }
@@ -158,6 +177,7 @@ impl Target {
             },
             identity: target.url.clone(),
             server: None,
+            mender: None,
         }
     }
 
@@ -190,6 +210,13 @@ impl Target {
     /// As [`Publisher::new`].
     pub fn publisher(&self) -> Result<Publisher, PublishError> {
         Publisher::new(self.endpoint.clone())
+    }
+
+    /// Returns what finds or makes another secret when the server refuses this one; nothing where
+    /// only a person can. To be taken once.
+    #[must_use]
+    pub const fn take_mender(&mut self) -> Option<Mender> {
+        self.mender.take()
     }
 
     /// Waits until the embedded server ends by itself, which it should not; forever where there is

@@ -159,6 +159,7 @@ mod tests {
             home: None,
             host: "desk".to_owned(),
             stderr,
+            program: None,
         }
     }
 

@@ -26,6 +26,7 @@ impl Cli {
             None | Some(Command::Watch(_) | Command::Publish(_) | Command::Check(_)) => {
                 return Ok(());
             }
+            Some(Command::Provision(_)) => ("provision", &[DIR]),
             Some(Command::Deploys(_)) => ("deploys", &[DIR]),
             Some(Command::Rollback(_)) => ("rollback", &[DIR]),
             Some(Command::Init) => ("init", &[TARGET, LOG_FORMAT, QUIET, VERBOSE]),

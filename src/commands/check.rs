@@ -89,6 +89,7 @@ fn loaded_json(loaded: &Loaded, state: Option<&SiteState>) -> Value {
                 SettingValue::Text(text) => json!(text),
                 SettingValue::Whole(number) => json!(number),
                 SettingValue::Switch(value) => json!(value),
+                SettingValue::Texts(texts) => json!(texts),
             };
             json!({
                 "key": setting.key,

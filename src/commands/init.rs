@@ -138,6 +138,7 @@ mod tests {
             home: None,
             host: "desk".into(),
             stderr: Stream::Other,
+            program: None,
         };
         let mut out = Vec::new();
         run(options, &surroundings, &mut out)?;

@@ -29,7 +29,7 @@ use crate::{
     scan::{Scan, Scanner},
     site_folder::SiteFolder,
     state_folder::SiteState,
-    target::{Purpose, Target},
+    target::{Mender, Purpose, Target},
 };
 
 /// Wait before a file that changed while it was read is looked at again.
@@ -84,8 +84,10 @@ pub(super) async fn run(
     config: Config,
     state: &SiteState,
 ) -> Result<String, CommandError> {
-    let target = Target::open(&config, state, Purpose::OneCommand).await?;
+    let mut target = Target::open(&config, state, Purpose::OneCommand).await?;
+    let mender = target.take_mender();
     let mut publishing = Publishing {
+        mender,
         args,
         config: &config,
         state,
@@ -124,6 +126,7 @@ struct Publishing<'a> {
     state: &'a SiteState,
     target: &'a Target,
     publisher: Publisher,
+    mender: Option<Mender>,
     progress: Progress,
 }
 
@@ -145,6 +148,9 @@ impl Publishing<'_> {
                 Err(CommandError::Publish(error)) => error,
                 other => return other,
             };
+            if self.is_mended(&error).await {
+                continue;
+            }
             if !may_pass(&error) || backoff.failures() + 1 >= MAX_TRIES {
                 return Err(error.into());
             }
@@ -152,6 +158,18 @@ impl Publishing<'_> {
             tracing::warn!(%error, "publishing again");
             tokio::time::sleep(error.retry_after().unwrap_or(wait)).await;
         }
+    }
+
+    /// Returns whether the server refused the secret, and there is another to try.
+    async fn is_mended(&mut self, error: &PublishError) -> bool {
+        let (PublishError::WrongSecret { .. }, Some(mender)) = (error, &mut self.mender) else {
+            return false;
+        };
+        let Some(secret) = mender.mend().await else {
+            return false;
+        };
+        self.publisher.use_secret(secret);
+        true
     }
 
     /// Brings the scanner up to date with the whole folder.

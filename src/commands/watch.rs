@@ -51,6 +51,7 @@ async fn watch(
         watcher: Watcher::start(folder.clone(), &config.watch, Arc::clone(&rules)),
         scanner: Scanner::new(folder, state.folder().to_owned(), rules),
         publisher: target.publisher()?,
+        mender: target.take_mender(),
         live: live_verifier(&config.publish, target.url())?,
         last_publish: state.last_publish(),
         target: target.identity().to_owned(),
@@ -58,7 +59,7 @@ async fn watch(
     writeln!(out, "watching {}", config.dir.display())?;
     let doing = match config.target {
         TargetConfig::Local(_) => "serving at",
-        TargetConfig::Url(_) => "publishing to",
+        TargetConfig::Url(_) | TargetConfig::Fly(_) => "publishing to",
     };
     writeln!(out, "{doing} {}", target.url())?;
     out.flush()?;

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ::config::ValueKind;
+use ::config::{Value, ValueKind};
 use toml::de::{DeTable, DeValue};
 
 use super::{
@@ -160,7 +160,10 @@ fn kind_of(value: &DeValue<'_>) -> Option<ValueKind> {
         DeValue::Float(number) => ValueKind::String(number.as_str().to_owned()),
         DeValue::Boolean(value) => ValueKind::Boolean(*value),
         DeValue::Datetime(time) => ValueKind::String(time.to_string()),
-        DeValue::Array(_) => ValueKind::Array(Vec::new()),
+        DeValue::Array(items) => {
+            let kinds = items.iter().filter_map(|item| kind_of(item.get_ref()));
+            ValueKind::Array(kinds.map(|kind| Value::new(None, kind)).collect())
+        }
         DeValue::Table(_) => return None,
     })
 }

@@ -45,6 +45,23 @@ pub(crate) static TARGET_SECRET_FILE: Key = key("target.secret_file");
 pub(crate) static LOCAL_ADDRESS: Key = with_default("local.address", "127.0.0.1:8080");
 pub(crate) static LOCAL_VOLUME: Key = with_default("local.volume", ".onsave/volume");
 pub(crate) static LOCAL_KEEP_DEPLOYS: Key = with_default("local.keep_deploys", "5");
+pub(crate) static FLY_ORG: Key = key("fly.org");
+pub(crate) static FLY_REGION: Key = with_default("fly.region", "arn");
+pub(crate) static FLY_DRIVER: Key = with_default("fly.driver", "api");
+pub(crate) static FLY_IMAGE: Key = key("fly.image");
+pub(crate) static FLY_SERVER_BINARY: Key = key("fly.server_binary");
+pub(crate) static FLY_TOKEN_FILE: Key = key("fly.token_file");
+pub(crate) static FLY_VOLUME_NAME: Key = with_default("fly.volume_name", "site_data");
+pub(crate) static FLY_VOLUME_GB: Key = with_default("fly.volume_gb", "1");
+pub(crate) static FLY_VOLUME_LIMIT_GB: Key = with_default("fly.volume_limit_gb", "10");
+pub(crate) static FLY_SNAPSHOT_DAYS: Key = with_default("fly.snapshot_days", "5");
+pub(crate) static FLY_CPU: Key = with_default("fly.cpu", "shared-cpu-1x");
+pub(crate) static FLY_MEMORY_MB: Key = key("fly.memory_mb");
+pub(crate) static FLY_AUTOSTOP: Key = with_default("fly.autostop", "off");
+pub(crate) static FLY_KEEP_DEPLOYS: Key = with_default("fly.keep_deploys", "5");
+pub(crate) static FLY_DOMAINS: Key = with_default("fly.domains", "");
+pub(crate) static FLY_APP_URL: Key = key("fly.app_url");
+pub(crate) static FLY_AUTO_REBUILD: Key = with_default("fly.auto_rebuild", "false");
 pub(crate) static SERVE_TRAILING_SLASH: Key = with_default("serve.trailing_slash", "auto");
 pub(crate) static SERVE_SINGLE_PAGE: Key = with_default("serve.single_page", "false");
 pub(crate) static SERVE_ASSET_GRACE_S: Key = with_default("serve.asset_grace_s", "86400");
@@ -64,7 +81,7 @@ pub(crate) static LOG_FORMAT: Key = with_default("log.format", "pretty");
 pub(crate) static LOG_FILTER: Key = with_default("log.filter", "info,onsave_server=warn");
 
 /// Every key, in the order in which they are shown.
-pub(crate) static ALL: [&Key; 24] = [
+pub(crate) static ALL: [&Key; 41] = [
     &APP,
     &DIR,
     &TARGET_KIND,
@@ -73,6 +90,23 @@ pub(crate) static ALL: [&Key; 24] = [
     &LOCAL_ADDRESS,
     &LOCAL_VOLUME,
     &LOCAL_KEEP_DEPLOYS,
+    &FLY_ORG,
+    &FLY_REGION,
+    &FLY_DRIVER,
+    &FLY_IMAGE,
+    &FLY_SERVER_BINARY,
+    &FLY_TOKEN_FILE,
+    &FLY_VOLUME_NAME,
+    &FLY_VOLUME_GB,
+    &FLY_VOLUME_LIMIT_GB,
+    &FLY_SNAPSHOT_DAYS,
+    &FLY_CPU,
+    &FLY_MEMORY_MB,
+    &FLY_AUTOSTOP,
+    &FLY_KEEP_DEPLOYS,
+    &FLY_DOMAINS,
+    &FLY_APP_URL,
+    &FLY_AUTO_REBUILD,
     &SERVE_TRAILING_SLASH,
     &SERVE_SINGLE_PAGE,
     &SERVE_ASSET_GRACE_S,
@@ -202,7 +236,7 @@ mod tests {
 
     #[test]
     fn sections_are_the_parts_before_the_dot() {
-        for section in ["target", "local", "watch", "publish", "log"] {
+        for section in ["target", "local", "fly", "serve", "watch", "publish", "log"] {
             assert!(is_section(section));
         }
         assert!(!is_section("app") && !is_section("watc"));

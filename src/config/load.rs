@@ -66,7 +66,10 @@ pub fn load(surroundings: &Surroundings, flags: &FlagLayer) -> Result<Loaded, Co
     let config = sections::read_config(&mut reading, surroundings);
     match config {
         Some(config) if reading.faults.is_empty() => Ok(Loaded {
-            config,
+            config: Config {
+                file: file.as_ref().map(|(path, _)| path.clone()),
+                ..config
+            },
             settings: reading.settings,
             file: file.map(|(path, _)| path),
             warnings: reading.warnings,

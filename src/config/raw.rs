@@ -36,6 +36,8 @@ pub enum SettingValue {
     Whole(u64),
     /// On or off.
     Switch(bool),
+    /// Several texts.
+    Texts(Vec<String>),
 }
 
 impl fmt::Display for SettingValue {
@@ -45,6 +47,8 @@ impl fmt::Display for SettingValue {
             Self::Text(text) => f.write_str(text),
             Self::Whole(number) => write!(f, "{number}"),
             Self::Switch(value) => write!(f, "{value}"),
+            Self::Texts(texts) if texts.is_empty() => f.write_str("(none)"),
+            Self::Texts(texts) => f.write_str(&texts.join(", ")),
         }
     }
 }
@@ -88,6 +92,51 @@ impl Reading<'_> {
             }
             Err(allowed) => self.fault(key, &ValueKind::String(text), source, allowed),
         }
+    }
+
+    /// Reads a list of texts that `check` accepts, each once; in one text, commas stand between them.
+    pub(super) fn texts(
+        &mut self,
+        key: &'static Key,
+        check: impl Fn(&str) -> Result<String, String>,
+    ) -> Option<Vec<String>> {
+        let (kind, source) = self.found(key)?;
+        let typed: Option<Vec<String>> = match &kind {
+            ValueKind::Array(items) => items
+                .iter()
+                .map(|item| match &item.kind {
+                    ValueKind::String(text) => Some(text.clone()),
+                    _ => None,
+                })
+                .collect(),
+            ValueKind::String(text) => {
+                let parts = text.split(',').map(str::trim);
+                Some(
+                    parts
+                        .filter(|part| !part.is_empty())
+                        .map(str::to_owned)
+                        .collect(),
+                )
+            }
+            _ => None,
+        };
+        let Some(typed) = typed else {
+            let allowed = "must be a list of texts, such as [\"a\", \"b\"]".to_owned();
+            return self.fault(key, &kind, source, allowed);
+        };
+        let mut texts = Vec::new();
+        for text in typed {
+            match check(&text) {
+                Ok(text) if texts.contains(&text) => {
+                    let problem = format!("has {text:?} twice");
+                    return self.fault(key, &kind, source, problem);
+                }
+                Ok(text) => texts.push(text),
+                Err(allowed) => return self.fault(key, &ValueKind::String(text), source, allowed),
+            }
+        }
+        self.record(key, SettingValue::Texts(texts.clone()), source);
+        Some(texts)
     }
 
     /// Reads one of the named choices.

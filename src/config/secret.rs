@@ -1,4 +1,5 @@
-//! The secret that a running server shares: from a variable or a file, never from a flag.
+//! A secret (that a running server shares, or a platform's token): from a variable or a file, never
+//! from a flag.
 //!
 //! Nothing here returns, prints or logs the secret but as [`Secret`]. A file that everybody on the
 //! machine can read holds no secret, and is refused.

@@ -11,15 +11,15 @@ use std::{
     time::Duration,
 };
 
-use onsave_protocol::{Secret, limits};
+use onsave_protocol::limits;
 use onsave_server::config::{Fallback, SecurityHeaders, Serving, TrailingSlash};
 
 use super::{
-    Config, LocalTarget, LogConfig, LogFormat, PollMode, PublishConfig, Setting, Source,
-    TargetConfig, UrlTarget, WatchConfig, app_name,
-    fault::Fault,
+    Config, LocalTarget, LogConfig, LogFormat, PollMode, PublishConfig, Source, TargetConfig,
+    UrlTarget, WatchConfig, app_name,
+    fly::{self, FlySection, GivenSecret},
     keys,
-    raw::{Reading, SettingValue},
+    raw::Reading,
     secret, url,
 };
 use crate::{surroundings::Surroundings, telemetry};
@@ -41,6 +41,7 @@ pub(super) fn read_config(
     Some(Config {
         app: app?,
         root: reading.bases.root.to_owned(),
+        file: None,
         dir: dir?,
         target: target?,
         watch: watch?,
@@ -53,6 +54,7 @@ pub(super) fn read_config(
 enum TargetKind {
     Local,
     Url,
+    Fly,
 }
 
 fn read_target(
@@ -60,7 +62,11 @@ fn read_target(
     surroundings: &Surroundings,
     dir: Option<&Path>,
 ) -> Option<TargetConfig> {
-    let kinds = [("local", TargetKind::Local), ("url", TargetKind::Url)];
+    let kinds = [
+        ("local", TargetKind::Local),
+        ("url", TargetKind::Url),
+        ("fly", TargetKind::Fly),
+    ];
     let kind = reading.choice(&keys::TARGET_KIND, &kinds);
     let url = reading.text(&keys::TARGET_URL, url::of_server);
     let secret_file = reading.path(&keys::TARGET_SECRET_FILE);
@@ -69,23 +75,49 @@ fn read_target(
         keep_unpublished(reading, &keys::TARGET_SECRET_FILE, dir, file);
     }
     let secret = match kind {
-        Some(TargetKind::Url) => read_secret(reading, surroundings, secret_file),
+        Some(TargetKind::Url | TargetKind::Fly) => read_secret(reading, surroundings, secret_file),
         Some(TargetKind::Local) | None => None,
     };
     let local = read_local(reading);
+    let fly = FlySection::read(reading);
+    let serving = read_serve(reading);
+    if let (Some(file), Some(dir)) = (&fly.token_file, dir) {
+        keep_unpublished(reading, &keys::FLY_TOKEN_FILE, dir, file);
+    }
     match kind? {
-        TargetKind::Local => local.map(TargetConfig::Local),
+        TargetKind::Local => Some(TargetConfig::Local(LocalTarget {
+            serving: serving?,
+            ..local?
+        })),
+        TargetKind::Fly => {
+            let token = fly::read_token(reading, surroundings, fly.token_file.clone());
+            let given = fly::Given {
+                app: reading.merged.get(&keys::APP)?.1,
+                token,
+                secret,
+            };
+            let target = fly.target(serving?, given, surroundings)?;
+            Some(TargetConfig::Fly(Box::new(target)))
+        }
         TargetKind::Url => {
             if reading.merged.get(&keys::TARGET_URL).is_none() {
                 let problem = "is needed where target.kind is \"url\"; for example \
                                \"https://example.org\"";
                 reading.contradiction(&keys::TARGET_URL, problem.to_owned());
             }
-            let (secret, secret_source) = secret?;
+            if secret.is_none()
+                && surroundings.variable(keys::SECRET_VARIABLE).is_none()
+                && reading.merged.get(&keys::TARGET_SECRET_FILE).is_none()
+            {
+                let problem = "a running server needs its secret: set ONSAVE_SYNC_SECRET, or name \
+                               a file that holds it";
+                reading.contradiction(&keys::TARGET_SECRET_FILE, problem.to_owned());
+            }
+            let GivenSecret { secret, source } = secret?;
             Some(TargetConfig::Url(UrlTarget {
                 url: url?,
                 secret,
-                secret_source,
+                secret_source: source,
             }))
         }
     }
@@ -96,45 +128,22 @@ fn read_secret(
     reading: &mut Reading<'_>,
     surroundings: &Surroundings,
     file: Option<PathBuf>,
-) -> Option<(Secret, Source)> {
-    let (result, source) = if let Some(value) = surroundings.variable(keys::SECRET_VARIABLE) {
+) -> Option<GivenSecret> {
+    let (found, source) = if let Some(value) = surroundings.variable(keys::SECRET_VARIABLE) {
         let source = Source::Variable(keys::SECRET_VARIABLE.to_owned());
         (secret::from_variable(value), source)
-    } else if let Some(path) = file {
+    } else {
+        let path = file?;
         let found = secret::from_file(&path).map(|found| {
             reading.warnings.extend(found.warning);
             found.secret
         });
         (found, Source::File(path.display().to_string()))
-    } else {
-        if reading.merged.get(&keys::TARGET_SECRET_FILE).is_none() {
-            let problem = "a running server needs its secret: set ONSAVE_SYNC_SECRET, or name a \
-                           file that holds it";
-            reading.contradiction(&keys::TARGET_SECRET_FILE, problem.to_owned());
-        }
-        return None;
     };
-    match result {
-        Ok(secret) => {
-            reading.settings.push(Setting {
-                key: "secret",
-                value: SettingValue::Text("****".to_owned()),
-                source: source.clone(),
-            });
-            Some((secret, source))
-        }
-        Err(problem) => {
-            reading.faults.push(Fault {
-                key: Some("secret".to_owned()),
-                value: None,
-                source,
-                problem,
-            });
-            None
-        }
-    }
+    reading.secret("secret", found, source)
 }
 
+/// How it serves is said by another section.
 fn read_local(reading: &mut Reading<'_>) -> Option<LocalTarget> {
     let address = reading.text(&keys::LOCAL_ADDRESS, |text| {
         let allowed = |_| "must be an IP address and a port, such as \"127.0.0.1:8080\"".to_owned();
@@ -143,9 +152,8 @@ fn read_local(reading: &mut Reading<'_>) -> Option<LocalTarget> {
     let volume = reading.path(&keys::LOCAL_VOLUME);
     // Each kept deploy is a whole tree of links; a thousand are more than anybody looks through.
     let keep_deploys = reading.whole(&keys::LOCAL_KEEP_DEPLOYS, 1..=1_000);
-    let serving = read_serve(reading);
     Some(LocalTarget {
-        serving: serving?,
+        serving: Serving::default(),
         address: address?,
         volume: volume?,
         keep_deploys: NonZeroUsize::new(usize::try_from(keep_deploys?).ok()?)?,

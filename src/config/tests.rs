@@ -37,6 +37,7 @@ impl Desk {
                 home: None,
                 host: "desk".to_owned(),
                 stderr: Stream::Other,
+                program: None,
             },
             flags: FlagLayer::default(),
         }
@@ -142,7 +143,7 @@ fn nothing_said_gives_the_defaults() {
 /// Three values for each key, as the file, a variable and a flag would write them.
 ///
 /// The third column is quoted where TOML wants it.
-const THREE_VALUES: [(&Key, [&str; 3], &str); 24] = [
+const THREE_VALUES: [(&Key, [&str; 3], &str); 41] = [
     (&keys::APP, ["a", "b", "c"], "\""),
     (&keys::DIR, ["/a", "/b", "/c"], "\""),
     (&keys::TARGET_KIND, ["url", "local", "url"], "\""),
@@ -159,6 +160,31 @@ const THREE_VALUES: [(&Key, [&str; 3], &str); 24] = [
     ),
     (&keys::LOCAL_VOLUME, ["/a", "/b", "/c"], "\""),
     (&keys::LOCAL_KEEP_DEPLOYS, ["1", "2", "3"], ""),
+    (&keys::FLY_ORG, ["a", "b", "c"], "\""),
+    (&keys::FLY_REGION, ["fra", "cdg", "iad"], "\""),
+    (&keys::FLY_DRIVER, ["flyctl", "api", "flyctl"], "\""),
+    (&keys::FLY_IMAGE, ["a/a", "b/b", "c/c"], "\""),
+    (&keys::FLY_SERVER_BINARY, ["/a", "/b", "/c"], "\""),
+    (&keys::FLY_TOKEN_FILE, ["/a", "/b", "/c"], "\""),
+    (&keys::FLY_VOLUME_NAME, ["a", "b", "c"], "\""),
+    (&keys::FLY_VOLUME_GB, ["2", "3", "4"], ""),
+    (&keys::FLY_VOLUME_LIMIT_GB, ["2", "3", "4"], ""),
+    (&keys::FLY_SNAPSHOT_DAYS, ["2", "3", "4"], ""),
+    (
+        &keys::FLY_CPU,
+        ["shared-cpu-2x", "shared-cpu-4x", "performance-1x"],
+        "\"",
+    ),
+    (&keys::FLY_MEMORY_MB, ["512", "768", "1024"], ""),
+    (&keys::FLY_AUTOSTOP, ["stop", "suspend", "off"], "\""),
+    (&keys::FLY_KEEP_DEPLOYS, ["1", "2", "3"], ""),
+    (&keys::FLY_DOMAINS, ["a.org", "b.org, c.org", "c.org"], "\""),
+    (
+        &keys::FLY_APP_URL,
+        ["http://a", "http://b", "http://c"],
+        "\"",
+    ),
+    (&keys::FLY_AUTO_REBUILD, ["true", "false", "true"], ""),
     (
         &keys::SERVE_TRAILING_SLASH,
         ["never", "always", "auto"],
@@ -369,7 +395,7 @@ fn all_faults_are_told_at_once() {
 fn each_key_refuses_what_it_cannot_be() {
     let cases: &[(&Key, &[&str])] = &[
         (&keys::APP, &["-", "My Site"]),
-        (&keys::TARGET_KIND, &["fly", "Local"]),
+        (&keys::TARGET_KIND, &["flyio", "Local"]),
         (&keys::TARGET_URL, &["example.org", "https://example.org/x"]),
         (
             &keys::LOCAL_ADDRESS,
@@ -379,6 +405,21 @@ fn each_key_refuses_what_it_cannot_be() {
             &keys::LOCAL_KEEP_DEPLOYS,
             &["0", "1001", "-1", "5.0", "five"],
         ),
+        (&keys::FLY_ORG, &["My Org"]),
+        (&keys::FLY_REGION, &["stockholm", "ARN"]),
+        (&keys::FLY_DRIVER, &["fly"]),
+        (&keys::FLY_IMAGE, &["nginx", "https://ghcr.io/a/b"]),
+        (&keys::FLY_VOLUME_NAME, &["site-data"]),
+        (&keys::FLY_VOLUME_GB, &["0", "501", "1gb"]),
+        (&keys::FLY_VOLUME_LIMIT_GB, &["0", "501"]),
+        (&keys::FLY_SNAPSHOT_DAYS, &["0", "61"]),
+        (&keys::FLY_CPU, &["shared", "shared-cpu-3x"]),
+        (&keys::FLY_MEMORY_MB, &["255", "300", "4096"]),
+        (&keys::FLY_AUTOSTOP, &["true", "on"]),
+        (&keys::FLY_KEEP_DEPLOYS, &["0", "1001"]),
+        (&keys::FLY_DOMAINS, &["localhost"]),
+        (&keys::FLY_APP_URL, &["example.org"]),
+        (&keys::FLY_AUTO_REBUILD, &["yes"]),
         (&keys::WATCH_QUIET_MS, &["0", "60001", "25ms"]),
         (&keys::WATCH_MAX_WAIT_MS, &["0", "3600001"]),
         (&keys::WATCH_POLL, &["true", "sometimes"]),
@@ -516,6 +557,48 @@ fn a_server_is_meant_where_its_url_is_given() {
 }
 
 #[test]
+fn an_app_on_fly_needs_nothing_but_its_kind() {
+    let loaded = Desk::new().file("target.kind = \"fly\"").load().unwrap();
+    let TargetConfig::Fly(fly) = loaded.config.target else {
+        panic!("{:?}", loaded.config.target);
+    };
+    assert_eq!((fly.region.as_str(), fly.driver), ("arn", FlyDriver::Api));
+    assert_eq!(fly.guest.to_string(), "shared-cpu-1x, 256 MB");
+    assert_eq!(fly.volume.name, "site_data");
+    assert_eq!((fly.volume.size_gb, fly.volume.limit_gb), (1, 10));
+    assert!(fly.token.is_none() && fly.secret.is_none() && fly.domains.is_empty());
+    assert_eq!(fly.app_source, Source::Default);
+}
+
+#[test]
+fn the_token_of_fly_comes_from_a_variable_then_the_file() {
+    let desk = Desk::new().file(
+        "target.kind = \"fly\"\n[fly]\ntoken_file = \"t\"\ncpu = \"shared-cpu-2x\"\n\
+         domains = [\"Example.org\", \"www.example.org\"]",
+    );
+    fs::write(desk.path("t"), "fo1_file\n").unwrap();
+    let private = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(desk.path("t"), private).unwrap();
+    let fly = |desk: &Desk| match desk.load().unwrap().config.target {
+        TargetConfig::Fly(fly) => fly,
+        other => panic!("{other:?}"),
+    };
+    let of_file = fly(&desk);
+    assert_eq!(of_file.token.unwrap().secret.expose(), b"fo1_file");
+    // The least that goes with two processors.
+    assert_eq!(of_file.guest.memory_mb, 512);
+    assert_eq!(of_file.domains, ["example.org", "www.example.org"]);
+    let desk = desk.variable("FLY_API_TOKEN", "fo1_second");
+    assert_eq!(fly(&desk).token.unwrap().secret.expose(), b"fo1_second");
+    let desk = desk.variable("FLY_ACCESS_TOKEN", "fo1_first");
+    let token = fly(&desk).token.unwrap();
+    assert_eq!(token.secret.expose(), b"fo1_first");
+    assert_eq!(token.source, Source::Variable("FLY_ACCESS_TOKEN".into()));
+    let told = format!("{:?}", desk.load().unwrap());
+    assert!(!told.contains("fo1_"), "{told}");
+}
+
+#[test]
 fn a_server_needs_its_secret_and_local_does_not() {
     let desk = Desk::new().file("target.url = \"https://example.org\"");
     let faults = desk.faults();
@@ -530,7 +613,7 @@ fn the_secret_comes_from_the_variable_then_the_file() {
     let desk = Desk::new().file("target.url = \"https://example.org\"\ntarget.secret_file = \"s\"");
     let secret_of = |desk: &Desk| match desk.load().unwrap().config.target {
         TargetConfig::Url(target) => String::from_utf8(target.secret.expose().to_vec()).unwrap(),
-        TargetConfig::Local(_) => panic!("a URL means a server"),
+        TargetConfig::Local(_) | TargetConfig::Fly(_) => panic!("a URL means a server"),
     };
     assert_eq!(desk.faults(), ["secret (file /s): there is no such file"]);
     fs::write(desk.path("s"), "from-the-file\n").unwrap();

@@ -20,6 +20,7 @@ use crate::{
         Timings,
     },
     scan::{Scan, ScanError, ScanOutcome, Scanner},
+    target::Mender,
     verify_live::{LiveCheck, LiveVerdict},
     wall_clock,
 };
@@ -29,6 +30,8 @@ use crate::{
 pub(super) struct Hands {
     pub(super) scanner: Scanner,
     pub(super) publisher: Publisher,
+    /// Finds another secret when the server refuses this one.
+    pub(super) mender: Option<Mender>,
     /// What the start publishes.
     pub(super) start: Start,
 }
@@ -140,7 +143,7 @@ pub(super) async fn run(
     } else if config.publish.strict && !hands.scanner.warnings().is_empty() {
         Outcome::Strict(owed)
     } else {
-        publish(&mut hands, owed, &config.publish, timings).await
+        publish_mended(&mut hands, owed, &config.publish, timings).await
     };
     Ok(finished(hands, outcome, Some(found)))
 }
@@ -156,6 +159,30 @@ const fn is_unproven(proof: Proof, is_save: bool, is_partial: bool) -> bool {
 
 const fn finished(hands: Hands, outcome: Outcome, found: Option<ScanOutcome>) -> (Hands, Finished) {
     (hands, Finished { outcome, found })
+}
+
+/// Publishes; where the server refuses the secret and another is to be had, once more with that.
+async fn publish_mended(
+    hands: &mut Hands,
+    owed: Owed,
+    config: &PublishConfig,
+    timings: Timings,
+) -> Outcome {
+    let outcome = publish(hands, owed, config, timings).await;
+    let Outcome::Failed(owed, error @ PublishError::WrongSecret { .. }) = outcome else {
+        return outcome;
+    };
+    let secret = match &mut hands.mender {
+        Some(mender) => mender.mend().await,
+        None => None,
+    };
+    match secret {
+        Some(secret) => {
+            hands.publisher.use_secret(secret);
+            publish(hands, owed, config, timings).await
+        }
+        None => Outcome::Failed(owed, error),
+    }
 }
 
 async fn publish(

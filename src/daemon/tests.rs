@@ -45,6 +45,7 @@ impl Desk {
             app: "desk".into(),
             dir: root.join("deploy"),
             root,
+            file: None,
             target: TargetConfig::Url(UrlTarget {
                 url: server.url(),
                 secret: secret(),
@@ -108,6 +109,7 @@ impl Desk {
             watcher: Watcher::start(folder.clone(), &self.config.watch, Arc::clone(&rules)),
             scanner: Scanner::new(folder, self.home.path().join("state"), rules),
             publisher: self.publisher(),
+            mender: None,
             live: Some(LiveVerifier::new(&self.server.url()).unwrap()),
             last_publish: self.memory(),
             target: self.server.url(),

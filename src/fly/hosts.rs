@@ -61,6 +61,7 @@ mod tests {
             home: None,
             host: "desk".to_owned(),
             stderr: Stream::Other,
+            program: None,
         })
     }
 

@@ -272,6 +272,7 @@ mod tests {
                 home: Some(folder.path().join("home")),
                 host: "desk".into(),
                 stderr: Stream::Other,
+                program: None,
             };
             Self {
                 config: LocalTarget {

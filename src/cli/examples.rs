@@ -1,0 +1,72 @@
+//! The examples at the end of each command's help.
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  onsave                                  watch deploy/ and serve it on this machine
+  onsave watch public                     the same for the folder public/
+  onsave publish --dry-run                show what a publish would change
+  onsave --target https://example.org publish
+                                          publish once to a running server
+  onsave deploys                          list the deploys that can be gone back to
+  onsave rollback                         make the deploy before the current one current
+  onsave check                            show the configuration and where it comes from
+
+Environment:
+  ONSAVE_SYNC_SECRET   the secret that the target shares; never an option
+  ONSAVE_CONFIG        the configuration file, where --config is not given
+  ONSAVE_<KEY>         any configuration key: ONSAVE_WATCH_QUIET_MS sets watch.quiet_ms
+  RUST_LOG             the log filter; wins over every other setting of it
+  NO_COLOR             when set, nothing is coloured
+
+";
+
+pub(super) const WATCH_EXAMPLES: &str = "\
+Examples:
+  onsave watch                            watch deploy/ and serve it on this machine
+  onsave watch public --address 127.0.0.1:9000
+                                          another folder, another port
+  onsave watch --target https://example.org
+                                          publish each save to a running server
+";
+
+pub(super) const PUBLISH_EXAMPLES: &str = "\
+Examples:
+  onsave publish --dry-run                show what would change, send nothing
+  onsave publish -m 'new prices'          publish with a note
+  onsave publish --json                   one JSON object, for scripts
+  onsave publish --allow-removals         let a publish pass that removes most of the site
+";
+
+pub(super) const PROVISION_EXAMPLES: &str = "\
+Examples:
+  onsave --target fly provision --plan    show what the app needs, do nothing
+  onsave provision                        make it so
+  onsave provision --rebuild              the same, with this onsave's server
+
+The token comes from FLY_ACCESS_TOKEN, FLY_API_TOKEN or the file that fly.token_file names.
+";
+
+pub(super) const DEPLOYS_EXAMPLES: &str = "\
+Examples:
+  onsave deploys                          the list, the newest first
+  onsave deploys 1777000001000-a1b2c3d4   what that deploy changed
+";
+
+pub(super) const ROLLBACK_EXAMPLES: &str = "\
+Examples:
+  onsave rollback                         back to the deploy before the current one
+  onsave rollback 1777000001000-a1b2c3d4  back to that deploy
+";
+
+pub(super) const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  onsave completions bash > ~/.local/share/bash-completion/completions/onsave
+  onsave completions fish > ~/.config/fish/completions/onsave.fish
+";
+
+pub(super) const MAN_EXAMPLES: &str = "\
+Examples:
+  onsave man | man -l -                   read the page
+  onsave man --out ~/.local/share/man/man1
+                                          install the pages of every command
+";

@@ -1,0 +1,388 @@
+//! The steps, one after the other: the only code that changes anything on the platform.
+//!
+//! What one step makes, later ones need: it is carried along, and a step that was done in an earlier
+//! run left the same on the platform, where looking found it.
+
+use std::time::Duration;
+
+use onsave_protocol::Secret;
+use serde_json::Value;
+
+use super::{
+    Found, Outcome, ProvisionError, Provisioner, Teller,
+    actual::{PREVIOUS_SECRET, SECRET, ServerSeen},
+    known_secret, machine_config,
+    plan::{SecretReason, Step, WantedImage},
+    record::Record,
+    url_of, wanted_digest,
+};
+use crate::{
+    fly::{
+        Reason,
+        resources::{Certificate, Machine, MachineUpdate, NeedsRestart, NewMachine, NewVolume},
+    },
+    registry::{Credentials, Registry},
+};
+
+/// How long a change of a machine may hold it, before another client may.
+const LEASE: Duration = Duration::from_mins(2);
+
+/// How long a machine may take to be in the state that it was asked for.
+const STATE_PATIENCE: Duration = Duration::from_mins(3);
+
+/// The name of the machine: with it, one whose creation was not confirmed is found again.
+const MACHINE_NAME: &str = "onsave";
+
+/// What the steps so far came to.
+struct Progress {
+    app: String,
+    names: Vec<String>,
+    /// The image's name, once it is known.
+    image: String,
+    volume_id: Option<String>,
+    machine: Option<Machine>,
+    secrets_version: Option<u64>,
+    /// The secret that the server has to take at the end.
+    secret: Option<Secret>,
+    secret_digest: Option<String>,
+    /// Whether that secret is new, and was made here.
+    secret_begun: bool,
+    domains: Vec<String>,
+    health: Option<Box<onsave_protocol::wire::v2::SignedHealth>>,
+    certificates: Vec<Certificate>,
+}
+
+impl Provisioner<'_> {
+    /// Does what was planned.
+    ///
+    /// # Errors
+    ///
+    /// [`ProvisionError`]; what was done stays, and the next run goes on from there.
+    pub async fn apply(
+        &self,
+        mut found: Found,
+        teller: &mut Teller,
+    ) -> Result<Outcome, ProvisionError> {
+        let mut progress = self.beginning(&found)?;
+        let steps = std::mem::take(&mut found.plan.steps);
+        for step in &steps {
+            teller.begin(&step.to_string());
+            let more = self.step(step, &found, &mut progress).await;
+            match more {
+                Ok(more) => teller.done(more.as_deref()),
+                Err(error) => {
+                    teller.failed();
+                    return Err(error);
+                }
+            }
+            if *step == Step::CreateApp {
+                self.keep_name(&progress)?;
+            }
+        }
+        self.remember(&progress)?;
+        let url = url_of(self.site.target, &progress.app);
+        let waiting = |certificate: &Certificate| !certificate.configured;
+        Ok(Outcome {
+            live_url: match self.site.target.domains.first() {
+                Some(domain) if !domain.starts_with('*') => format!("https://{domain}"),
+                _ => url.clone(),
+            },
+            url,
+            steps,
+            remarks: found.plan.remarks,
+            waiting: progress.certificates.into_iter().filter(waiting).collect(),
+            health: progress.health,
+            image: progress.image,
+            app: progress.app,
+        })
+    }
+
+    fn beginning(&self, found: &Found) -> Result<Progress, ProvisionError> {
+        let machine = found.plan.machine_id.as_ref().and_then(|id| {
+            let mut machines = found.actual.machines.iter();
+            machines.find(|machine| machine.id == *id)
+        });
+        let image = match &found.image {
+            WantedImage::Made { reference, .. } | WantedImage::Public(reference) => {
+                reference.clone()
+            }
+            WantedImage::AsItIs => machine
+                .and_then(|machine| machine.config.get("image"))
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+        };
+        let domains = &self.site.target.domains;
+        let certificates = found.actual.certificates.iter();
+        Ok(Progress {
+            app: found.app().to_owned(),
+            names: found.names.clone(),
+            image,
+            volume_id: found.plan.volume_id.clone(),
+            machine: machine.cloned(),
+            secrets_version: None,
+            secret: known_secret(&self.site)?,
+            secret_digest: found.actual.secret_digest.clone(),
+            secret_begun: false,
+            domains: match &found.record {
+                Some(record) => record.domains.clone(),
+                None => Vec::new(),
+            },
+            health: match &found.actual.server {
+                ServerSeen::Answers(health) => Some(health.clone()),
+                _ => None,
+            },
+            certificates: certificates
+                .filter(|certificate| domains.contains(&certificate.hostname))
+                .cloned()
+                .collect(),
+        })
+    }
+
+    /// Does a step, and returns what came of it where that is worth a word.
+    async fn step(
+        &self,
+        step: &Step,
+        found: &Found,
+        progress: &mut Progress,
+    ) -> Result<Option<String>, ProvisionError> {
+        let app = progress.app.clone();
+        match step {
+            Step::CreateApp => {
+                let organisation = self.create_app(progress).await?;
+                self.rename_image(found, progress);
+                return Ok(Some(format!("{} in {organisation}", progress.app)));
+            }
+            Step::AssignIp(kind) => self.fly.assign_ip(&app, *kind).await?,
+            Step::PushImage { .. } => return self.push_image(found, &app).await,
+            Step::SetSecret(reason) => self.set_secret(*reason, found, progress).await?,
+            Step::CreateVolume => {
+                let id = self.create_volume(progress).await?;
+                progress.volume_id = Some(id.clone());
+                return Ok(Some(id));
+            }
+            Step::ExtendVolume { id, to_gb, .. } => {
+                self.extend_volume(id, *to_gb, progress).await?;
+            }
+            Step::KeepSnapshots { id, days } => self.fly.keep_snapshots(&app, id, *days).await?,
+            Step::CreateMachine => {
+                let machine = self.create_machine(progress).await?;
+                let id = machine.id.clone();
+                progress.machine = Some(machine);
+                return Ok(Some(id));
+            }
+            Step::UpdateMachine { id, .. } => self.update_machine(id, progress).await?,
+            Step::StartMachine { id } => {
+                self.fly.start_machine(&app, id, None).await?;
+                let machine = self.fly.machine(&app, id).await?;
+                self.await_start(&app, &machine).await?;
+            }
+            Step::AwaitServer => self.await_server(progress).await?,
+            Step::RequestCertificate(domain) => {
+                let certificate = self.fly.request_certificate(&app, domain).await?;
+                progress.domains.push(domain.clone());
+                progress.certificates.push(certificate);
+                self.remember(progress)?;
+            }
+            Step::RemoveCertificate(domain) => {
+                self.fly.remove_certificate(&app, domain).await?;
+                progress.domains.retain(|known| known != domain);
+                self.remember(progress)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes the app under the first name that is free, and returns whose it is.
+    async fn create_app(&self, progress: &mut Progress) -> Result<String, ProvisionError> {
+        let organisation = self.organisation().await?;
+        for name in progress.names.clone() {
+            match self.fly.create_app(&name, &organisation).await {
+                Ok(()) => {
+                    progress.app = name;
+                    return Ok(organisation);
+                }
+                // Names that nobody may look at are taken all the same.
+                Err(error)
+                    if error.reason() == Some(&Reason::NameTaken) && !self.insists_on_name() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(ProvisionError::NameTaken(self.site.config.app.clone()))
+    }
+
+    /// The image goes into the repository of the app, which may have got another name meanwhile.
+    fn rename_image(&self, found: &Found, progress: &mut Progress) {
+        if let Some(image) = &found.made {
+            progress.image = self.reference(&progress.app, image);
+        }
+    }
+
+    /// Writes the app's name into the configuration when it is not the one that was asked for.
+    fn keep_name(&self, progress: &Progress) -> Result<(), ProvisionError> {
+        if progress.app != self.site.config.app {
+            self.write_back("app", &progress.app)?;
+        }
+        Ok(())
+    }
+
+    async fn push_image(&self, found: &Found, app: &str) -> Result<Option<String>, ProvisionError> {
+        let Some(image) = &found.made else {
+            return Ok(None);
+        };
+        let credentials = Credentials::new("x", self.fly.registry_password());
+        let registry = Registry::new(self.fly.registry_host(), credentials)?;
+        let pushed = registry.push(app, image, &image.tag(), |_| ()).await?;
+        Ok(Some(if pushed.bytes_sent == 0 {
+            "it is there".to_owned()
+        } else {
+            format!("{:.1} MB sent", pushed.bytes_sent as f64 / 1e6)
+        }))
+    }
+
+    /// Sets the app's secret; it is durable here before the platform hears of it.
+    async fn set_secret(
+        &self,
+        reason: SecretReason,
+        found: &Found,
+        progress: &mut Progress,
+    ) -> Result<(), ProvisionError> {
+        let old = progress.secret.take();
+        let given = self.site.target.secret.as_ref();
+        let secret = match given {
+            Some(given) => given.secret.clone(),
+            None => self.site.state.begin_fly_secret()?,
+        };
+        let mut values = vec![(SECRET, Some(&secret))];
+        match reason {
+            SecretReason::Rotated => values.push((PREVIOUS_SECRET, old.as_ref())),
+            // Whoever knows the old one must not go on with it.
+            SecretReason::Unknown if found.actual.has_previous_secret => {
+                values.push((PREVIOUS_SECRET, None));
+            }
+            SecretReason::First | SecretReason::Unknown | SecretReason::Unfinished => {}
+        }
+        let change = self.fly.change_secrets(&progress.app, &values).await?;
+        progress.secrets_version = Some(change.version);
+        progress.secret_digest = change
+            .secrets
+            .into_iter()
+            .find(|changed| changed.name == SECRET)
+            .map(|changed| changed.digest);
+        progress.secret_begun = given.is_none();
+        progress.secret = Some(secret);
+        Ok(())
+    }
+
+    async fn create_volume(&self, progress: &Progress) -> Result<String, ProvisionError> {
+        let target = self.site.target;
+        let volume = NewVolume {
+            name: target.volume.name.clone(),
+            region: target.region.clone(),
+            size_gb: target.volume.size_gb,
+            encrypted: true,
+            snapshot_retention: target.volume.snapshot_days,
+            compute: machine_config::guest(target),
+            compute_image: progress.image.clone(),
+        };
+        Ok(self.fly.create_volume(&progress.app, &volume).await?.id)
+    }
+
+    async fn extend_volume(
+        &self,
+        id: &str,
+        size_gb: u32,
+        progress: &Progress,
+    ) -> Result<(), ProvisionError> {
+        let app = &progress.app;
+        let needs_restart = self.fly.extend_volume(app, id, size_gb).await?;
+        if let (NeedsRestart::Yes, Some(machine)) = (needs_restart, &progress.machine) {
+            self.fly.restart_machine(app, &machine.id, None).await?;
+            self.await_start(app, machine).await?;
+        }
+        Ok(())
+    }
+
+    async fn create_machine(&self, progress: &Progress) -> Result<Machine, ProvisionError> {
+        let target = self.site.target;
+        let volume_id = progress.volume_id.as_deref().unwrap_or_default();
+        let machine = NewMachine {
+            name: MACHINE_NAME.to_owned(),
+            region: target.region.clone(),
+            config: machine_config::wanted(target, &progress.image, volume_id),
+            min_secrets_version: progress.secrets_version,
+        };
+        let machine = self.fly.create_machine(&progress.app, &machine).await?;
+        self.await_start(&progress.app, &machine).await?;
+        Ok(machine)
+    }
+
+    async fn update_machine(
+        &self,
+        id: &str,
+        progress: &mut Progress,
+    ) -> Result<(), ProvisionError> {
+        let app = &progress.app;
+        let lease = self.fly.lease(app, id, LEASE, "onsave").await?;
+        let outcome = async {
+            // What it is now, and not what it was when it was looked at.
+            let machine = self.fly.machine(app, id).await?;
+            let volume_id = machine.mounted_volume().unwrap_or_default().to_owned();
+            let wanted = machine_config::wanted(self.site.target, &progress.image, &volume_id);
+            let update = MachineUpdate {
+                config: machine_config::updated(&machine.config, &wanted),
+                min_secrets_version: progress.secrets_version,
+            };
+            let machine = self.fly.update_machine(app, id, &update, &lease).await?;
+            self.await_start(app, &machine).await?;
+            Ok::<_, ProvisionError>(machine)
+        }
+        .await;
+        // Whatever came of it, others may change the machine again; a lease ends by itself, too.
+        let released = self.fly.release(app, id, lease).await;
+        progress.machine = Some(outcome?);
+        Ok(released?)
+    }
+
+    async fn await_start(&self, app: &str, machine: &Machine) -> Result<(), ProvisionError> {
+        let started = self
+            .fly
+            .wait_for_state(app, machine, "started", STATE_PATIENCE);
+        Ok(started.await?)
+    }
+
+    /// Waits until the server takes the secret, and notes that it does.
+    async fn await_server(&self, progress: &mut Progress) -> Result<(), ProvisionError> {
+        let Some(secret) = &progress.secret else {
+            return Ok(());
+        };
+        let url = url_of(self.site.target, &progress.app);
+        let machine = progress.machine.as_ref().map(|machine| machine.id.as_str());
+        let health = self
+            .wait_until_online(&url, secret, (&progress.app, machine))
+            .await?;
+        progress.health = Some(Box::new(health));
+        if progress.secret_begun {
+            self.site.state.finish_fly_secret()?;
+            progress.secret_begun = false;
+        }
+        self.remember(progress)
+    }
+
+    fn remember(&self, progress: &Progress) -> Result<(), ProvisionError> {
+        self.site.state.create()?;
+        let target = self.site.target;
+        let mut record = Record::new(
+            self.site.config.app.clone(),
+            progress.app.clone(),
+            url_of(target, &progress.app),
+            wanted_digest(self.site.config, target),
+        );
+        record.secret_digest.clone_from(&progress.secret_digest);
+        record.domains.clone_from(&progress.domains);
+        let path = self.site.state.fly_record();
+        record
+            .store(&path)
+            .map_err(|source| ProvisionError::Record { path, source })
+    }
+}

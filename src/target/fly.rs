@@ -1,0 +1,201 @@
+//! The target on Fly.io: made where it is not there, and then a server like any other.
+//!
+//! What was made is remembered, so that a publish asks the platform nothing: it is asked when there
+//! is no memory of an app, when the configuration changed, when the server refuses the secret, and
+//! when the server is older and may be replaced. Everything that is done there is done by
+//! [`crate::provision`].
+
+use std::io::{self, IsTerminal as _};
+
+use onsave_protocol::{Secret, wire::v2::SignedHealth};
+
+use super::TargetError;
+use crate::{
+    config::{Config, FlyTarget, TargetConfig},
+    provision::{
+        self, Goal, Outcome, ProvisionError, Provisioner, Record, ServerWish, Site, Teller,
+        actual::{self, ServerSeen},
+        choice,
+    },
+    publish::Endpoint,
+    state_folder::SiteState,
+    surroundings::Stream,
+};
+
+/// Opens the app of the site, and makes it first where it is not there.
+pub(super) async fn open(
+    config: &Config,
+    target: &FlyTarget,
+    state: &SiteState,
+) -> Result<(Endpoint, Mender), TargetError> {
+    let site = Site {
+        config,
+        target,
+        state,
+    };
+    let record = match ready(&site).await? {
+        Some(record) => record,
+        None => converge(&site, Goal::AS_CONFIGURED).await?,
+    };
+    let secret = provision::known_secret(&site)?.ok_or(ProvisionError::NoSecret)?;
+    let mender = Mender {
+        config: config.clone(),
+        state: state.clone(),
+        used: secret.clone(),
+        asked_platform: false,
+    };
+    Ok((endpoint(&site, record.url, secret), mender))
+}
+
+fn endpoint(site: &Site<'_>, url: String, secret: Secret) -> Endpoint {
+    let secret_origin = match &site.target.secret {
+        Some(given) => given.source.to_string(),
+        None => site.state.fly_secret_file().display().to_string(),
+    };
+    Endpoint {
+        name: url.clone(),
+        url,
+        secret,
+        secret_origin,
+    }
+}
+
+/// Returns what is remembered of the app, when it can be published to as it is.
+async fn ready(site: &Site<'_>) -> Result<Option<Record>, TargetError> {
+    let Some(record) = Record::load(&site.state.fly_record()) else {
+        return Ok(None);
+    };
+    let Some(secret) = provision::known_secret(site)? else {
+        return Ok(None);
+    };
+    let app = &site.config.app;
+    if record.app != *app && record.asked_app != *app {
+        return Ok(None);
+    }
+    let has_token = site.target.token.is_some();
+    if record.wanted != provision::wanted_digest(site.config, site.target) {
+        if has_token {
+            return Ok(None);
+        }
+        tracing::warn!(
+            "the configuration of the app changed, and there is no token to change the app with; \
+             publishing to it as it is"
+        );
+    }
+    match actual::ask(&record.url, &secret).await {
+        ServerSeen::RefusesSecret if has_token => return Ok(None),
+        ServerSeen::Answers(health) if is_outdated(&health) => {
+            if has_token && site.target.auto_rebuild {
+                converge(site, REBUILD).await?;
+            } else {
+                tell_outdated(&health);
+            }
+        }
+        // The publish that follows meets what is wrong, and tells it.
+        _ => {}
+    }
+    Ok(Some(record))
+}
+
+/// The goal of a newer client.
+const REBUILD: Goal = Goal {
+    server: ServerWish::Rebuild,
+    ..Goal::AS_CONFIGURED
+};
+
+fn is_outdated(health: &SignedHealth) -> bool {
+    provision::is_older(&health.server_version, env!("CARGO_PKG_VERSION"))
+}
+
+fn tell_outdated(health: &SignedHealth) {
+    tracing::warn!(
+        server = health.server_version,
+        client = env!("CARGO_PKG_VERSION"),
+        "the server is older than this onsave; `onsave provision --rebuild` replaces it"
+    );
+}
+
+/// Makes the app what it ought to be, and tells each step on standard error.
+async fn converge(site: &Site<'_>, goal: Goal) -> Result<Record, TargetError> {
+    let provisioner = Provisioner::new(*site, &choice::ask)?;
+    let stream = if io::stderr().is_terminal() {
+        Stream::Terminal
+    } else {
+        Stream::Other
+    };
+    let mut teller = Teller::stderr(stream);
+    teller.say(&format!("looking at {} on Fly.io", site.config.app));
+    let found = provisioner.look(goal).await?;
+    let outcome = provisioner.apply(found, &mut teller).await?;
+    tell(&outcome, &mut teller);
+    let path = site.state.fly_record();
+    // It was written a moment ago.
+    Record::load(&path).ok_or_else(|| {
+        let source = io::ErrorKind::NotFound.into();
+        ProvisionError::Record { path, source }.into()
+    })
+}
+
+fn tell(outcome: &Outcome, teller: &mut Teller) {
+    for remark in &outcome.remarks {
+        tracing::warn!("{remark}");
+    }
+    for line in provision::records::lines(&outcome.waiting) {
+        teller.say(&line);
+    }
+    teller.say(&format!("live at {}", outcome.live_url));
+}
+
+/// Finds or makes another secret when the server refuses the one that it took before.
+#[derive(Debug)]
+pub struct Mender {
+    config: Config,
+    state: SiteState,
+    /// The secret that was signed with.
+    used: Secret,
+    /// Once is enough: two machines that each set a secret of their own would never end.
+    asked_platform: bool,
+}
+
+impl Mender {
+    /// Returns another secret to try; nothing when there is none to be had.
+    ///
+    /// A secret that another process of this machine changed is found in the state folder; where the
+    /// app's drifted, a new one is set and the machine rolled.
+    pub async fn mend(&mut self) -> Option<Secret> {
+        let secret = match self.another_secret().await {
+            Ok(secret) => secret?,
+            Err(error) => {
+                let hint = error.hint().unwrap_or_default();
+                let error = crate::error_report::with_causes(&error);
+                tracing::error!(%error, hint, "the secret could not be mended");
+                return None;
+            }
+        };
+        self.used = secret.clone();
+        Some(secret)
+    }
+
+    async fn another_secret(&mut self) -> Result<Option<Secret>, TargetError> {
+        let TargetConfig::Fly(target) = &self.config.target else {
+            return Ok(None);
+        };
+        let site = Site {
+            config: &self.config,
+            target,
+            state: &self.state,
+        };
+        if let Some(secret) = provision::known_secret(&site)?
+            && secret != self.used
+        {
+            return Ok(Some(secret));
+        }
+        if target.token.is_none() || self.asked_platform {
+            return Ok(None);
+        }
+        self.asked_platform = true;
+        tracing::warn!("the server refuses the secret; looking at what is there");
+        converge(&site, Goal::AS_CONFIGURED).await?;
+        Ok(provision::known_secret(&site)?)
+    }
+}
