@@ -5,6 +5,7 @@
 //! have no option: a command line is visible to every process of the machine. No option reads the
 //! environment here; that layer belongs to [`crate::config`].
 
+mod domain;
 mod examples;
 mod note;
 mod unused;
@@ -15,10 +16,11 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use onsave_protocol::DeployId;
 
+pub use self::domain::{DomainArgs, DomainCommand, DomainName};
 use self::{
     examples::{
-        COMPLETIONS_EXAMPLES, DEPLOYS_EXAMPLES, EXAMPLES, MAN_EXAMPLES, PROVISION_EXAMPLES,
-        PUBLISH_EXAMPLES, ROLLBACK_EXAMPLES, WATCH_EXAMPLES,
+        COMPLETIONS_EXAMPLES, DEPLOYS_EXAMPLES, DOMAIN_EXAMPLES, EXAMPLES, MAN_EXAMPLES,
+        PROVISION_EXAMPLES, PUBLISH_EXAMPLES, ROLLBACK_EXAMPLES, WATCH_EXAMPLES,
     },
     note::NoteParser,
 };
@@ -95,6 +97,13 @@ pub enum Command {
     /// finished by the next. `watch` and `publish` do the same where there is no app yet.
     #[command(after_long_help = PROVISION_EXAMPLES)]
     Provision(ProvisionArgs),
+    /// Add, list, check and remove domains of your own.
+    #[command(after_long_help = DOMAIN_EXAMPLES)]
+    Domain(DomainArgs),
+    /// Replace the secret of the app on Fly.io.
+    Secret(SecretArgs),
+    /// Remove the app on Fly.io with everything in it; asks for its name.
+    Destroy(DestroyArgs),
     /// List the deploys on the target, or show what one of them changed.
     #[command(after_long_help = DEPLOYS_EXAMPLES)]
     Deploys(DeploysArgs),
@@ -187,6 +196,40 @@ pub struct ProvisionArgs {
     pub json: bool,
 }
 
+/// `onsave secret`.
+#[derive(Debug, Args)]
+pub struct SecretArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: SecretCommand,
+}
+
+/// What `onsave secret` can do.
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Make another secret and set it; the server takes the one before it as well.
+    Rotate(RotateArgs),
+}
+
+/// `onsave secret rotate`.
+#[derive(Debug, Default, Args)]
+pub struct RotateArgs {
+    /// Print one JSON object, also when it fails.
+    #[arg(long, help_heading = OUTPUT_HEADING)]
+    pub json: bool,
+}
+
+/// `onsave destroy`.
+#[derive(Debug, Default, Args)]
+pub struct DestroyArgs {
+    /// The app's name, in place of typing it when asked.
+    #[arg(long, value_name = "APP", help_heading = PUBLISH_HEADING)]
+    pub confirm: Option<String>,
+    /// Print one JSON object, also when it fails.
+    #[arg(long, help_heading = OUTPUT_HEADING)]
+    pub json: bool,
+}
+
 /// `onsave deploys`.
 #[derive(Debug, Default, Args)]
 pub struct DeploysArgs {
@@ -264,6 +307,9 @@ impl Cli {
             Some(Command::Publish(args)) => args.add_to(&mut layer),
             Some(
                 Command::Provision(_)
+                | Command::Domain(_)
+                | Command::Secret(_)
+                | Command::Destroy(_)
                 | Command::Deploys(_)
                 | Command::Rollback(_)
                 | Command::Init

@@ -8,6 +8,8 @@
 mod check;
 mod completions;
 mod deploys;
+mod destroy;
+mod domain;
 mod failure;
 mod init;
 mod man;
@@ -15,6 +17,7 @@ mod man_page;
 mod provision;
 mod publish;
 mod rollback;
+mod secret;
 mod watch;
 
 use std::{
@@ -26,7 +29,7 @@ use std::{
 pub(crate) use self::init::EXAMPLE;
 pub use self::{init::InitError, man::ManError};
 use crate::{
-    cli::{Cli, Command, WatchArgs},
+    cli::{Cli, Command, SecretArgs, SecretCommand, WatchArgs},
     config::{self, Config, ConfigError, FlagLayer},
     daemon::DaemonError,
     exit_code::ExitCode,
@@ -73,6 +76,26 @@ pub enum CommandError {
     /// The app on Fly.io could not be made or kept.
     #[error(transparent)]
     Provision(#[from] ProvisionError),
+    /// The app's name was not typed, and nothing was removed.
+    #[error("nothing was removed: the name of the app {app} was not given")]
+    NotConfirmed {
+        /// The app.
+        app: String,
+    },
+    /// The secret is not made here, and so not replaced here.
+    #[error("the secret is given by {origin}")]
+    GivenSecret {
+        /// Where it is read.
+        origin: String,
+    },
+    /// The app has no such domain.
+    #[error("the app {app} has no domain {domain}")]
+    UnknownDomain {
+        /// The domain.
+        domain: String,
+        /// The app.
+        app: String,
+    },
     /// The `fly.toml` could not be written.
     #[error("failed to write {}", ShownPath(path))]
     FlyToml {
@@ -150,6 +173,9 @@ impl CommandError {
             | Self::Man(_)
             | Self::FlyToml { .. }
             | Self::ForeignFlyToml { .. }
+            | Self::NotConfirmed { .. }
+            | Self::GivenSecret { .. }
+            | Self::UnknownDomain { .. }
             | Self::Output(_) => ExitCode::Failure,
         }
     }
@@ -172,6 +198,17 @@ impl CommandError {
             Self::NotFly => {
                 Some("set kind = \"fly\" below [target] in onsave.toml, or give --target fly".to_owned())
             }
+            Self::NotConfirmed { app } => {
+                Some(format!("type it when asked, or give it: --confirm {app}"))
+            }
+            Self::GivenSecret { .. } => Some(
+                "put another there, and run `onsave provision`: it sets that one in the app; or take it \
+                 away there, and onsave makes one of its own"
+                    .to_owned(),
+            ),
+            Self::UnknownDomain { domain, .. } => Some(format!(
+                "`onsave domain list` shows those it has; `onsave domain add {domain}` adds it"
+            )),
             Self::ForeignFlyToml { .. } => Some(
                 "move it away first; what it says of the machine is lost with the next `fly deploy`"
                     .to_owned(),
@@ -249,6 +286,29 @@ pub async fn run(
             let outcome = async {
                 let (config, state) = start(surroundings, &flags)?;
                 provision::run(&args, config, &state).await
+            };
+            print(outcome.await, Shape::asked(args.json), out)
+        }
+        Command::Domain(args) => {
+            let outcome = async {
+                let (config, state) = start(surroundings, &flags)?;
+                domain::run(&args.command, config, &state).await
+            };
+            print(outcome.await, Shape::asked(args.command.json()), out)
+        }
+        Command::Secret(SecretArgs {
+            command: SecretCommand::Rotate(args),
+        }) => {
+            let outcome = async {
+                let (config, state) = start(surroundings, &flags)?;
+                secret::rotate(&args, config, &state).await
+            };
+            print(outcome.await, Shape::asked(args.json), out)
+        }
+        Command::Destroy(args) => {
+            let outcome = async {
+                let (config, state) = start(surroundings, &flags)?;
+                destroy::run(&args, config, &state).await
             };
             print(outcome.await, Shape::asked(args.json), out)
         }

@@ -43,6 +43,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 use onsave_protocol::Secret;
 use onsave_server::config::Serving;
 
+pub(crate) use self::fly::checked_domain;
 pub use self::{
     app_name::app_name_of,
     edit::{EditError, KeyValue, set_keys},

@@ -390,6 +390,14 @@ pub fn url_of(target: &FlyTarget, app: &str) -> String {
         .unwrap_or_else(|| format!("https://{app}.fly.dev"))
 }
 
+/// Returns the name of the site's app: the one that was made, or the one that would be.
+#[must_use]
+pub fn app_name(config: &Config, state: &SiteState) -> String {
+    let record = Record::load(&state.fly_record());
+    let made = record.filter(|r| r.app == config.app || r.asked_app == config.app);
+    made.map_or_else(|| config.app.clone(), |record| record.app)
+}
+
 /// Returns the secret that the server is known to take: the given one, or the one made here.
 ///
 /// # Errors

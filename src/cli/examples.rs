@@ -70,3 +70,10 @@ Examples:
   onsave man --out ~/.local/share/man/man1
                                           install the pages of every command
 ";
+
+pub(super) const DOMAIN_EXAMPLES: &str = "\
+Examples:
+  onsave domain add www.example.org       request a certificate, show the records to set
+  onsave domain check www.example.org     look whether they are set
+  onsave domain list                      every domain, and what it waits for
+";

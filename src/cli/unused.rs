@@ -27,6 +27,9 @@ impl Cli {
                 return Ok(());
             }
             Some(Command::Provision(_)) => ("provision", &[DIR]),
+            Some(Command::Domain(_)) => ("domain", &[DIR]),
+            Some(Command::Secret(_)) => ("secret", &[DIR]),
+            Some(Command::Destroy(_)) => ("destroy", &[DIR]),
             Some(Command::Deploys(_)) => ("deploys", &[DIR]),
             Some(Command::Rollback(_)) => ("rollback", &[DIR]),
             Some(Command::Init) => ("init", &[TARGET, LOG_FORMAT, QUIET, VERBOSE]),

@@ -210,7 +210,7 @@ impl FlySection {
         );
         // The range is that of local.keep_deploys.
         let keep_deploys = reading.whole(&keys::FLY_KEEP_DEPLOYS, 1..=1_000);
-        let domains = reading.texts(&keys::FLY_DOMAINS, domain);
+        let domains = reading.texts(&keys::FLY_DOMAINS, checked_domain);
         let url = reading.text(&keys::FLY_APP_URL, url::of_server);
         let auto_rebuild = reading.switch(&keys::FLY_AUTO_REBUILD);
         Self {
@@ -374,7 +374,7 @@ fn image(text: &str) -> Result<String, String> {
 }
 
 /// Returns a domain as it is compared and asked for: in lower case, without a dot at its end.
-fn domain(text: &str) -> Result<String, String> {
+pub(crate) fn checked_domain(text: &str) -> Result<String, String> {
     let allowed = || "must be a domain, such as \"www.example.org\"".to_owned();
     let name = text.trim_end_matches('.').to_ascii_lowercase();
     let plain = name.strip_prefix("*.").unwrap_or(&name);
@@ -474,7 +474,7 @@ mod tests {
             ("*.example.org", "*.example.org"),
             ("xn--bcher-kva.example", "xn--bcher-kva.example"),
         ] {
-            assert_eq!(domain(text).as_deref(), Ok(name));
+            assert_eq!(checked_domain(text).as_deref(), Ok(name));
         }
         for text in [
             "",
@@ -486,7 +486,7 @@ mod tests {
             "127.0.0.1",
             "my-site.fly.dev",
         ] {
-            assert!(domain(text).is_err(), "{text}");
+            assert!(checked_domain(text).is_err(), "{text}");
         }
     }
 }

@@ -9,7 +9,7 @@ pub fn lines(certificates: &[Certificate]) -> Vec<String> {
 }
 
 /// One record: its name, its type and what it says.
-type Row = (String, &'static str, String);
+pub type Row = (String, &'static str, String);
 
 fn of_one(certificate: &Certificate) -> Vec<String> {
     let host = &certificate.hostname;
@@ -37,7 +37,9 @@ fn of_one(certificate: &Certificate) -> Vec<String> {
     lines
 }
 
-fn rows(certificate: &Certificate) -> Vec<Row> {
+/// Returns the records that a certificate's domain needs.
+#[must_use]
+pub fn rows(certificate: &Certificate) -> Vec<Row> {
     let host = &certificate.hostname;
     let Some(needs) = &certificate.dns_requirements else {
         return Vec::new();

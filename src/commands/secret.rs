@@ -1,0 +1,60 @@
+//! `onsave secret rotate`: another secret for the app on Fly.io, with no publish refused meanwhile.
+//!
+//! The server takes the new one and the one before it, so that a daemon elsewhere goes on until it
+//! has the new one.
+
+use super::{
+    CommandError,
+    provision::{fly_target, teller},
+};
+use crate::{
+    cli::RotateArgs,
+    config::Config,
+    provision::{Goal, Provisioner, ServerWish, Site, choice, plan::SecretWish},
+    state_folder::SiteState,
+};
+
+/// Runs the command, and returns what to print.
+///
+/// # Errors
+///
+/// [`CommandError`].
+pub(super) async fn rotate(
+    args: &RotateArgs,
+    config: Config,
+    state: &SiteState,
+) -> Result<String, CommandError> {
+    let target = fly_target(&config)?;
+    if let Some(given) = &target.secret {
+        return Err(CommandError::GivenSecret {
+            origin: given.source.to_string(),
+        });
+    }
+    let site = Site {
+        config: &config,
+        target,
+        state,
+    };
+    let provisioner = Provisioner::new(site, &choice::ask)?;
+    let goal = Goal {
+        server: ServerWish::Keep,
+        secret: SecretWish::Rotate,
+    };
+    let found = provisioner.look(goal).await?;
+    let outcome = provisioner.apply(found, &mut teller()).await?;
+    let file = state.fly_secret_file();
+    Ok(if args.json {
+        super::json_line(&serde_json::json!({
+            "status": "rotated",
+            "app": outcome.app,
+            "secretFile": file.display().to_string(),
+        }))
+    } else {
+        format!(
+            "rotated: {} takes the new secret, and the one before it until the next rotation; the new \
+             one is in {}\n",
+            outcome.app,
+            file.display()
+        )
+    })
+}
