@@ -32,8 +32,15 @@ const MAX_SENDS: u32 = 6;
 /// After how long no call is sent again.
 const MAX_TIME: Duration = Duration::from_mins(1);
 
-/// How long one answer may take: creating a machine waits for its image to be fetched.
-const ANSWER_TIME: Duration = Duration::from_secs(90);
+/// How often a call is sent when no connection can be made: whoever is offline is told soon.
+const MAX_CONNECTS: u32 = 3;
+
+/// How long an answer may take that only tells something.
+const TELLING_TIME: Duration = Duration::from_secs(30);
+
+/// How long an answer may take after something was done: creating a machine waits for its image to be
+/// fetched.
+const DOING_TIME: Duration = Duration::from_secs(90);
 
 /// What a path segment may hold unescaped.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
@@ -88,7 +95,10 @@ impl<'a> Call<'a> {
             body: None,
             nonce: None,
             repetition: Repetition::Harmless,
-            answer_time: ANSWER_TIME,
+            answer_time: match method {
+                "GET" => TELLING_TIME,
+                _ => DOING_TIME,
+            },
             hidden: Vec::new(),
         }
     }
@@ -213,7 +223,14 @@ impl Fly {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            if sends >= MAX_SENDS || !call.may_repeat(&error) {
+            let most = match error {
+                FlyError::NoAnswer {
+                    source: HttpError::Connect(_),
+                    ..
+                } => MAX_CONNECTS,
+                _ => MAX_SENDS,
+            };
+            if sends >= most || !call.may_repeat(&error) {
                 return Err(error);
             }
             tracing::debug!(%error, sends, "failed to call Fly.io, trying again");
@@ -225,6 +242,11 @@ impl Fly {
     }
 
     async fn send(&self, call: &Call<'_>) -> Result<Answer, FlyError> {
+        if !is_safe(&call.path) {
+            return Err(FlyError::BadName {
+                asked: call.asked.clone(),
+            });
+        }
         self.pace.wait(&call.asked).await;
         let start = Instant::now();
         let outcome = self.exchange(call).await;
@@ -285,6 +307,17 @@ impl Fly {
             Service::Web => self.web.exchange(request).await,
         }
     }
+}
+
+/// Returns whether a path stays what it is when it becomes a URL.
+///
+/// An empty name, or `..`, would turn the removal of a certificate into that of its app.
+fn is_safe(path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    path.strip_prefix('/').is_some_and(|path| {
+        path.split('/')
+            .all(|segment| !matches!(segment, "" | "." | ".."))
+    })
 }
 
 /// Reads the answer to what was asked.

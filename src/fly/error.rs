@@ -5,11 +5,17 @@
 
 use std::{fmt, time::Duration};
 
-use super::action::{Action, Asked};
+use super::{
+    action::{Action, Asked},
+    call::encoded,
+};
 use crate::http::HttpError;
 
 /// Where a person makes a token.
 const MAKE_A_TOKEN: &str = "make one with `fly tokens create org` (or at https://fly.io/tokens) and put it into FLY_API_TOKEN";
+
+/// Where a person pays, when an answer names no page.
+pub(super) const DASHBOARD: &str = "https://fly.io/dashboard";
 
 /// Why something could not be had of the platform.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +28,12 @@ pub enum FlyError {
         /// What is wrong with it.
         #[source]
         source: HttpError,
+    },
+    /// A name that would make the call another one: empty, `.` or `..`.
+    #[error("failed to {asked}: that is no name")]
+    BadName {
+        /// What was asked.
+        asked: Asked,
     },
     /// There is no answer.
     #[error("failed to {asked}: Fly.io did not answer")]
@@ -222,6 +234,7 @@ impl FlyError {
             ),
             Self::AppNotVisible { .. } | Self::NotInStateYet { .. } => true,
             Self::BadHost { .. }
+            | Self::BadName { .. }
             | Self::BadAnswer { .. }
             | Self::NeverInState { .. }
             | Self::NoRandomness(_) => false,
@@ -250,8 +263,20 @@ impl FlyError {
             Self::NeverInState { .. } | Self::NotInStateYet { .. } => Some(
                 "the machine's last events say what happened; its log is at https://fly.io/dashboard".into(),
             ),
-            Self::NoRandomness(_) => None,
+            Self::BadName { .. } | Self::NoRandomness(_) => None,
         }
+    }
+
+    /// Returns the same, with the page of `organisation`'s bills where a refusal names none.
+    #[must_use]
+    pub fn for_organisation(mut self, organisation: &str) -> Self {
+        if let Self::Refused(refusal) = &mut self
+            && let Reason::CardNeeded { url } = &mut refusal.reason
+            && url == DASHBOARD
+        {
+            *url = format!("{DASHBOARD}/{}/billing", encoded(organisation));
+        }
+        self
     }
 
     /// Returns whether the call was certainly not acted upon.
@@ -268,7 +293,10 @@ impl FlyError {
         match self {
             Self::NoAnswer { source, .. } => !matches!(
                 source,
-                HttpError::Connect(_) | HttpError::Tls(_) | HttpError::BadUrl
+                HttpError::Connect(_)
+                    | HttpError::Tls(_)
+                    | HttpError::Invalid(_)
+                    | HttpError::BadUrl
             ),
             // The answer says yes, but not what was made.
             Self::BadAnswer { .. } => true,
