@@ -7,7 +7,11 @@
 use std::{fmt, time::Duration};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{self, DeserializeOwned},
+};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
@@ -209,9 +213,32 @@ impl Pauses {
 impl Fly {
     /// Makes a call and reads its answer.
     pub(super) async fn read<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, FlyError> {
-        let asked = call.asked.clone();
+        let (asked, hidden) = (call.asked.clone(), call.hidden.clone());
         let answer = self.call(call).await?;
-        parse(asked, &answer)
+        parse(asked, &answer).map_err(|error| match error {
+            // What cannot be read is quoted, and may repeat what was sent.
+            FlyError::BadAnswer {
+                asked,
+                request_id,
+                source,
+            } => FlyError::BadAnswer {
+                asked,
+                request_id,
+                source: de::Error::custom(self.masked(&source.to_string(), &hidden)),
+            },
+            other => other,
+        })
+    }
+
+    /// Returns `text` without the token and without what is hidden, plain and as JSON writes it.
+    fn masked(&self, text: &str, hidden: &[&str]) -> String {
+        let mut text = self.token.masked(text);
+        for hidden in hidden.iter().filter(|hidden| !hidden.is_empty()) {
+            let written = Value::from(*hidden).to_string();
+            let written = &written[1..written.len() - 1];
+            text = text.replace(hidden, MASK).replace(written, MASK);
+        }
+        text
     }
 
     /// Makes a call, several times where that helps, and returns its answer of status 200 to 299.
@@ -270,14 +297,7 @@ impl Fly {
         if (200..300).contains(&answer.status) {
             return Ok(answer);
         }
-        let masked = |text: &str| {
-            call.hidden
-                .iter()
-                .filter(|hidden| !hidden.is_empty())
-                .fold(self.token.masked(text), |text, hidden| {
-                    text.replace(hidden, MASK)
-                })
-        };
+        let masked = |text: &str| self.masked(text, &call.hidden);
         let refusal = refusal::read(&call.asked, &answer, masked);
         Err(FlyError::Refused(Box::new(refusal)))
     }

@@ -143,8 +143,11 @@ pub enum Reason {
         /// The page.
         url: String,
     },
-    /// The free trial does not allow it, or is over.
-    Trial,
+    /// The free trial does not allow it, or is over; where to end it.
+    Trial {
+        /// The page.
+        url: String,
+    },
     /// The registry does not show the image yet.
     ImageNotVisible,
     /// The secrets' version is not there yet.
@@ -356,7 +359,7 @@ impl Refusal {
             Reason::VolumeGone => "run it again: a volume that is gone is made anew, and the site is published to it".into(),
             Reason::CardNeeded { url } => format!("add a payment method at {url}, then run it again"),
             Reason::HighRisk { url } => format!("unlock the account at {url}, then run it again"),
-            Reason::Trial => "the free trial does not cover this: add a payment method at https://fly.io/dashboard, then run it again".into(),
+            Reason::Trial { url } => format!("the free trial does not cover this: add a card at {url}, then run it again"),
             Reason::ImageNotVisible => "run it again in a minute; if it stays, check that the image's name is right and that it was pushed".into(),
             Reason::SecretsNotVisible => "run it again in a minute".into(),
             Reason::LeaseHeld { by } => format!(

@@ -24,6 +24,9 @@ const NO_ROUTE: &str = "404 page not found";
 /// Where a person unlocks an account, when an answer names no page.
 const UNLOCK: &str = "https://fly.io/high-risk-unlock";
 
+/// Where a person ends the free trial, when an answer names no page.
+const TRIAL: &str = "https://fly.io/trial";
+
 /// An error as JSON; not every service fills the same fields.
 #[derive(Debug, Default, Deserialize)]
 struct Body {
@@ -125,7 +128,9 @@ fn by_text(action: Action, text: &str) -> Option<Reason> {
             url: page(text).unwrap_or_else(|| DASHBOARD.into()),
         }
     } else if says(&["trial has ended", "trial has expired", "trial is over"]) {
-        Reason::Trial
+        Reason::Trial {
+            url: page(text).unwrap_or_else(|| TRIAL.into()),
+        }
     } else if says(&["over the allowed quota"]) {
         Reason::OverQuota
     } else if says(&["machine with existing volume"]) {
@@ -152,7 +157,9 @@ fn by_text(action: Action, text: &str) -> Option<Reason> {
         Reason::ImageTooBig
     } else if says(&["lease currently held by"]) {
         Reason::LeaseHeld { by: holder(text) }
-    } else if says(&["current_version"]) && action == Action::UpdateMachine {
+    } else if says(&["due to concurrent update"])
+        || (says(&["current_version"]) && action == Action::UpdateMachine)
+    {
         Reason::ChangedMeanwhile
     } else if text.trim() == NO_ROUTE {
         Reason::NoSuchCall

@@ -47,12 +47,14 @@ CreateMachine | 422 | could not find volume | VolumeGone | made anew
 CreateMachine | 422 | To create more than 1 machine per app please add a payment method. https://fly.io/dashboard/ann-1/billing | CardNeeded { url: "https://fly.io/dashboard/ann-1/billing" } | method at https://fly.io/dashboard/ann-1/billing,
 CreateApp | 422 | We need your payment information to continue! Pay at https://evil.example/fly.io | CardNeeded { url: "https://fly.io/dashboard" } | method at https://fly.io/dashboard,
 CreateApp | 422 | Your account has been marked as high risk. Please go to https://fly.io/high-risk-unlock to verify it. | HighRisk { url: "https://fly.io/high-risk-unlock" } | at https://fly.io/high-risk-unlock,
-CreateMachine | 403 | Your trial has ended, please add a credit card | Trial | trial
+LookUpApp | 403 | trial has ended, please add a credit card by visiting https://fly.io/trial | Trial { url: "https://fly.io/trial" } | card at https://fly.io/trial,
+DeleteApp | 422 | trial has ended, please add a credit card | Trial { url: "https://fly.io/trial" } | card at https://fly.io/trial,
 CreateMachine | 400 | failed to get manifest registry.fly.io/app:tag: request failed: not found [http 404]: {"errors":[{"code":"MANIFEST_UNKNOWN" | ImageNotVisible | image
 CreateMachine | 412 | secrets version 3 is not available | SecretsNotVisible | minute
-TakeLease | 409 | lease currently held by ann@example.org, expires at 2026-10-01 | LeaseHeld { by: Some("ann@example.org") } | ann@example.org
+TakeLease | 409 | machine ID m1 lease currently held by ann@example.org, expires at 2026-10-01T10:41:08Z | LeaseHeld { by: Some("ann@example.org") } | ann@example.org
 TakeLease | 409 | conflict | LeaseHeld { by: None } | somebody else
 UpdateMachine | 409 | current_version does not match | ChangedMeanwhile | run it again
+UpdateMachine | 409 | aborted: machine update failed due to concurrent update | ChangedMeanwhile | run it again
 CreateMachine | 400 | Not enough space to unpack image, possibly exceeds maximum of 8GB uncompressed | ImageTooBig | smaller
 CreateMachine | 409 | already_exists: unique machine name violation, machine ID m1 already exists | MachineNameTaken | other machine
 CreateMachine | 429 | rate limit exceeded | RateLimited | 7 s
@@ -63,7 +65,8 @@ WaitForMachine | 408 | deadline_exceeded: machine failed to reach desired state,
 CreateMachine | 503 | raw:<html>upstream</html> | PlatformFailed | status.flyio.net
 "#;
 
-const ACTIONS: [Action; 7] = [
+const ACTIONS: [Action; 8] = [
+    Action::DeleteApp,
     Action::LookUpApp,
     Action::CreateApp,
     Action::CreateMachine,

@@ -10,7 +10,7 @@ use onsave_protocol::Secret;
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::{Reply, Scripted, TOKEN};
+use super::{Reply, Scripted, TOKEN, say};
 use crate::fly::{Fly, Hosts, Token, action::Action, call::Call};
 
 const VALUE: &str = "hunter2value";
@@ -86,6 +86,28 @@ async fn neither_log_nor_error_shows_a_secret() {
     }
     // The values went where they belong.
     assert_eq!(scripted.made()[2].body["values"]["SYNC_SECRET"], VALUE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_quoted_is_masked_too() {
+    let value = "hunter2 \"quoted\" value";
+    let secret = Secret::from_text(value).unwrap();
+    let values = [("SYNC_SECRET", Some(&secret))];
+    let line = "POST /v1/apps/site/secrets";
+    let scripted = Scripted::new(vec![
+        // Not what the call answers, and quoted by the error; then not understood, and shown whole.
+        (line, say(200, &json!([value, TOKEN]).to_string())),
+        (line, say(200, &json!({"version": value}).to_string())),
+        (line, say(200, &json!({"version": TOKEN}).to_string())),
+        (line, say(418, &json!({"odd": [value, TOKEN]}).to_string())),
+    ]);
+    for _ in 0..4 {
+        let error = scripted.fly.change_secrets("site", &values).await;
+        let error = error.unwrap_err();
+        assert_silent(&format!("{error} {error:?}"));
+        assert_silent(&crate::error_report::with_causes(&error));
+    }
+    scripted.made();
 }
 
 #[test]
