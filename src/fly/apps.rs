@@ -52,7 +52,9 @@ impl Fly {
         // With the key a repetition gets the app that the first try made.
         let body = json!({"name": name, "org_slug": organisation, "idempotency_key": key});
         let call = Call::post(Action::CreateApp, name, "/v1/apps".into());
-        self.call(call.json(&body)).await?;
+        self.call(call.json(&body))
+            .await
+            .map_err(|error| error.for_organisation(organisation))?;
         let start = Instant::now();
         let mut pauses = Pauses::within(VISIBLE_WITHIN);
         loop {

@@ -7,7 +7,11 @@
 use std::{fmt, time::Duration};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{self, DeserializeOwned},
+};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
@@ -32,8 +36,15 @@ const MAX_SENDS: u32 = 6;
 /// After how long no call is sent again.
 const MAX_TIME: Duration = Duration::from_mins(1);
 
-/// How long one answer may take: creating a machine waits for its image to be fetched.
-const ANSWER_TIME: Duration = Duration::from_secs(90);
+/// How often a call is sent when no connection can be made: whoever is offline is told soon.
+const MAX_CONNECTS: u32 = 3;
+
+/// How long an answer may take that only tells something.
+const TELLING_TIME: Duration = Duration::from_secs(30);
+
+/// How long an answer may take after something was done: creating a machine waits for its image to be
+/// fetched.
+const DOING_TIME: Duration = Duration::from_secs(90);
 
 /// What a path segment may hold unescaped.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
@@ -88,7 +99,10 @@ impl<'a> Call<'a> {
             body: None,
             nonce: None,
             repetition: Repetition::Harmless,
-            answer_time: ANSWER_TIME,
+            answer_time: match method {
+                "GET" => TELLING_TIME,
+                _ => DOING_TIME,
+            },
             hidden: Vec::new(),
         }
     }
@@ -199,9 +213,32 @@ impl Pauses {
 impl Fly {
     /// Makes a call and reads its answer.
     pub(super) async fn read<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, FlyError> {
-        let asked = call.asked.clone();
+        let (asked, hidden) = (call.asked.clone(), call.hidden.clone());
         let answer = self.call(call).await?;
-        parse(asked, &answer)
+        parse(asked, &answer).map_err(|error| match error {
+            // What cannot be read is quoted, and may repeat what was sent.
+            FlyError::BadAnswer {
+                asked,
+                request_id,
+                source,
+            } => FlyError::BadAnswer {
+                asked,
+                request_id,
+                source: de::Error::custom(self.masked(&source.to_string(), &hidden)),
+            },
+            other => other,
+        })
+    }
+
+    /// Returns `text` without the token and without what is hidden, plain and as JSON writes it.
+    fn masked(&self, text: &str, hidden: &[&str]) -> String {
+        let mut text = self.token.masked(text);
+        for hidden in hidden.iter().filter(|hidden| !hidden.is_empty()) {
+            let written = Value::from(*hidden).to_string();
+            let written = &written[1..written.len() - 1];
+            text = text.replace(hidden, MASK).replace(written, MASK);
+        }
+        text
     }
 
     /// Makes a call, several times where that helps, and returns its answer of status 200 to 299.
@@ -213,7 +250,14 @@ impl Fly {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            if sends >= MAX_SENDS || !call.may_repeat(&error) {
+            let most = match error {
+                FlyError::NoAnswer {
+                    source: HttpError::Connect(_),
+                    ..
+                } => MAX_CONNECTS,
+                _ => MAX_SENDS,
+            };
+            if sends >= most || !call.may_repeat(&error) {
                 return Err(error);
             }
             tracing::debug!(%error, sends, "failed to call Fly.io, trying again");
@@ -225,6 +269,11 @@ impl Fly {
     }
 
     async fn send(&self, call: &Call<'_>) -> Result<Answer, FlyError> {
+        if !is_safe(&call.path) {
+            return Err(FlyError::BadName {
+                asked: call.asked.clone(),
+            });
+        }
         self.pace.wait(&call.asked).await;
         let start = Instant::now();
         let outcome = self.exchange(call).await;
@@ -248,14 +297,7 @@ impl Fly {
         if (200..300).contains(&answer.status) {
             return Ok(answer);
         }
-        let masked = |text: &str| {
-            call.hidden
-                .iter()
-                .filter(|hidden| !hidden.is_empty())
-                .fold(self.token.masked(text), |text, hidden| {
-                    text.replace(hidden, MASK)
-                })
-        };
+        let masked = |text: &str| self.masked(text, &call.hidden);
         let refusal = refusal::read(&call.asked, &answer, masked);
         Err(FlyError::Refused(Box::new(refusal)))
     }
@@ -285,6 +327,17 @@ impl Fly {
             Service::Web => self.web.exchange(request).await,
         }
     }
+}
+
+/// Returns whether a path stays what it is when it becomes a URL.
+///
+/// An empty name, or `..`, would turn the removal of a certificate into that of its app.
+fn is_safe(path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    path.strip_prefix('/').is_some_and(|path| {
+        path.split('/')
+            .all(|segment| !matches!(segment, "" | "." | ".."))
+    })
 }
 
 /// Reads the answer to what was asked.

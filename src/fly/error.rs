@@ -5,11 +5,17 @@
 
 use std::{fmt, time::Duration};
 
-use super::action::{Action, Asked};
+use super::{
+    action::{Action, Asked},
+    call::encoded,
+};
 use crate::http::HttpError;
 
 /// Where a person makes a token.
 const MAKE_A_TOKEN: &str = "make one with `fly tokens create org` (or at https://fly.io/tokens) and put it into FLY_API_TOKEN";
+
+/// Where a person pays, when an answer names no page.
+pub(super) const DASHBOARD: &str = "https://fly.io/dashboard";
 
 /// Why something could not be had of the platform.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +28,12 @@ pub enum FlyError {
         /// What is wrong with it.
         #[source]
         source: HttpError,
+    },
+    /// A name that would make the call another one: empty, `.` or `..`.
+    #[error("failed to {asked}: that is no name")]
+    BadName {
+        /// What was asked.
+        asked: Asked,
     },
     /// There is no answer.
     #[error("failed to {asked}: Fly.io did not answer")]
@@ -131,8 +143,11 @@ pub enum Reason {
         /// The page.
         url: String,
     },
-    /// The free trial does not allow it, or is over.
-    Trial,
+    /// The free trial does not allow it, or is over; where to end it.
+    Trial {
+        /// The page.
+        url: String,
+    },
     /// The registry does not show the image yet.
     ImageNotVisible,
     /// The secrets' version is not there yet.
@@ -222,6 +237,7 @@ impl FlyError {
             ),
             Self::AppNotVisible { .. } | Self::NotInStateYet { .. } => true,
             Self::BadHost { .. }
+            | Self::BadName { .. }
             | Self::BadAnswer { .. }
             | Self::NeverInState { .. }
             | Self::NoRandomness(_) => false,
@@ -250,8 +266,20 @@ impl FlyError {
             Self::NeverInState { .. } | Self::NotInStateYet { .. } => Some(
                 "the machine's last events say what happened; its log is at https://fly.io/dashboard".into(),
             ),
-            Self::NoRandomness(_) => None,
+            Self::BadName { .. } | Self::NoRandomness(_) => None,
         }
+    }
+
+    /// Returns the same, with the page of `organisation`'s bills where a refusal names none.
+    #[must_use]
+    pub fn for_organisation(mut self, organisation: &str) -> Self {
+        if let Self::Refused(refusal) = &mut self
+            && let Reason::CardNeeded { url } = &mut refusal.reason
+            && url == DASHBOARD
+        {
+            *url = format!("{DASHBOARD}/{}/billing", encoded(organisation));
+        }
+        self
     }
 
     /// Returns whether the call was certainly not acted upon.
@@ -268,7 +296,10 @@ impl FlyError {
         match self {
             Self::NoAnswer { source, .. } => !matches!(
                 source,
-                HttpError::Connect(_) | HttpError::Tls(_) | HttpError::BadUrl
+                HttpError::Connect(_)
+                    | HttpError::Tls(_)
+                    | HttpError::Invalid(_)
+                    | HttpError::BadUrl
             ),
             // The answer says yes, but not what was made.
             Self::BadAnswer { .. } => true,
@@ -328,7 +359,7 @@ impl Refusal {
             Reason::VolumeGone => "run it again: a volume that is gone is made anew, and the site is published to it".into(),
             Reason::CardNeeded { url } => format!("add a payment method at {url}, then run it again"),
             Reason::HighRisk { url } => format!("unlock the account at {url}, then run it again"),
-            Reason::Trial => "the free trial does not cover this: add a payment method at https://fly.io/dashboard, then run it again".into(),
+            Reason::Trial { url } => format!("the free trial does not cover this: add a card at {url}, then run it again"),
             Reason::ImageNotVisible => "run it again in a minute; if it stays, check that the image's name is right and that it was pushed".into(),
             Reason::SecretsNotVisible => "run it again in a minute".into(),
             Reason::LeaseHeld { by } => format!(

@@ -49,7 +49,7 @@ impl Line {
         match &self.end {
             End::Http(http) => http.exchange(request).await,
             #[cfg(test)]
-            End::Script(script) => script.answer(&request),
+            End::Script(script) => script.answer(&request).await,
         }
     }
 }

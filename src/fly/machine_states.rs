@@ -16,7 +16,7 @@ use super::{
 
 /// How long one wait lasts: the platform allows a minute, but a machine that failed meanwhile is only
 /// noticed between two waits.
-const ROUND: Duration = Duration::from_secs(15);
+const ROUND: Duration = Duration::from_secs(10);
 
 /// How long a machine that was made just now may take to be seen.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(20);
@@ -98,12 +98,14 @@ impl Fly {
                 return Err(error);
             }
             if let Ok(now) = self.machine(app, &machine.id).await {
+                let is_this_version =
+                    machine.instance_id.is_empty() || machine.instance_id == now.instance_id;
+                if is_this_version && now.state == state {
+                    return Ok(());
+                }
                 last_state = now.state;
             }
-            if last_state == state {
-                return Ok(());
-            }
-            if !leads_on(&last_state) {
+            if !leads_on(&last_state, state) {
                 return Err(FlyError::NeverInState {
                     machine: machine.id.clone(),
                     wanted: state.to_owned(),
@@ -142,10 +144,11 @@ impl Fly {
     }
 }
 
-/// Returns whether a machine in this state becomes anything else by itself.
-fn leads_on(state: &str) -> bool {
-    !matches!(
-        state,
-        "failed" | "launch_failed" | "destroying" | "destroyed" | "replaced" | "migrated"
-    )
+/// Returns whether a machine in a state may still become `wanted` by itself.
+fn leads_on(state: &str, wanted: &str) -> bool {
+    match state {
+        "destroying" => wanted == "destroyed",
+        "failed" | "launch_failed" | "destroyed" | "replaced" | "migrated" => state == wanted,
+        _ => true,
+    }
 }

@@ -103,7 +103,7 @@ impl Fly {
         match (self.graph_organisations().await, error) {
             (Ok(found), None) => Ok(found),
             (Ok(found), Some(_)) if !found.is_empty() => Ok(found),
-            (Ok(_), Some(error)) | (Err(_), Some(error)) | (Err(error), None) => Err(error),
+            (_, Some(error)) | (Err(error), None) => Err(error),
         }
     }
 

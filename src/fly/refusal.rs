@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     action::{Action, Asked},
-    error::{Reason, Refusal},
+    error::{DASHBOARD, Reason, Refusal},
 };
 use crate::{http::Answer, shown::ShownText};
 
@@ -21,11 +21,11 @@ const SHOWN_BYTES: usize = 2 * 1024;
 /// The text of a route that does not exist.
 const NO_ROUTE: &str = "404 page not found";
 
-/// Where a person pays, when the answer names no page.
-const DASHBOARD: &str = "https://fly.io/dashboard";
-
-/// Where a person unlocks an account, when the answer names no page.
+/// Where a person unlocks an account, when an answer names no page.
 const UNLOCK: &str = "https://fly.io/high-risk-unlock";
+
+/// Where a person ends the free trial, when an answer names no page.
+const TRIAL: &str = "https://fly.io/trial";
 
 /// An error as JSON; not every service fills the same fields.
 #[derive(Debug, Default, Deserialize)]
@@ -90,18 +90,22 @@ pub(super) fn spoken(asked: &Asked, answer: &Answer, message: &str) -> Refusal {
 
 /// Returns what a refusal means. The order matters where a status has several meanings.
 fn recognise(action: Action, status: u16, code: &str, text: &str) -> Reason {
-    by_code(status, code)
+    by_code(action, status, code)
         .or_else(|| by_text(action, text))
         .unwrap_or_else(|| by_status(action, status, text))
 }
 
 /// The platform's own words are unambiguous.
-fn by_code(status: u16, code: &str) -> Option<Reason> {
+fn by_code(action: Action, status: u16, code: &str) -> Option<Reason> {
     match (status, code) {
         (401, _) => Some(Reason::BadToken),
         (429, _) => Some(Reason::RateLimited),
         (408, _) => Some(Reason::NotInTime),
         (_, "name_taken") => Some(Reason::NameTaken),
+        // Where there is no volume yet, it is the region that has no room.
+        (_, "volume_placement_capacity") if action == Action::CreateVolume => {
+            Some(Reason::NoCapacity)
+        }
         (_, "volume_placement_capacity") => Some(Reason::NoRoomAtVolume),
         (_, "insufficient_capacity") => Some(Reason::NoCapacity),
         _ => None,
@@ -124,7 +128,9 @@ fn by_text(action: Action, text: &str) -> Option<Reason> {
             url: page(text).unwrap_or_else(|| DASHBOARD.into()),
         }
     } else if says(&["trial has ended", "trial has expired", "trial is over"]) {
-        Reason::Trial
+        Reason::Trial {
+            url: page(text).unwrap_or_else(|| TRIAL.into()),
+        }
     } else if says(&["over the allowed quota"]) {
         Reason::OverQuota
     } else if says(&["machine with existing volume"]) {
@@ -151,7 +157,9 @@ fn by_text(action: Action, text: &str) -> Option<Reason> {
         Reason::ImageTooBig
     } else if says(&["lease currently held by"]) {
         Reason::LeaseHeld { by: holder(text) }
-    } else if says(&["current_version"]) && action == Action::UpdateMachine {
+    } else if says(&["due to concurrent update"])
+        || (says(&["current_version"]) && action == Action::UpdateMachine)
+    {
         Reason::ChangedMeanwhile
     } else if text.trim() == NO_ROUTE {
         Reason::NoSuchCall

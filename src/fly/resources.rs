@@ -56,7 +56,7 @@ pub struct App {
     /// Its name.
     pub name: String,
     /// `deployed`, `pending`, `suspended`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub status: String,
     /// Whose it is.
     pub organization: AppOrganisation,
@@ -84,7 +84,7 @@ pub struct IpAssignment {
     /// The address.
     pub ip: String,
     /// Whether other apps have it too.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub shared: bool,
 }
 
@@ -107,7 +107,7 @@ pub struct AppSecret {
     /// Its name.
     pub name: String,
     /// What tells its value from others.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub digest: String,
 }
 
@@ -208,15 +208,15 @@ pub struct Machine {
     /// Its id.
     pub id: String,
     /// Its name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub name: String,
     /// `created`, `started`, `stopped` and others.
     pub state: String,
     /// Where it is.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub region: String,
     /// The version of its configuration, as an id.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub instance_id: String,
     /// The image that it runs.
     #[serde(default)]
@@ -256,16 +256,16 @@ impl Machine {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ImageRef {
     /// The registry's host.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub registry: String,
     /// The repository in it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub repository: String,
     /// The tag.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub tag: String,
     /// The manifest's digest: `sha256:…`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub digest: String,
 }
 
@@ -273,13 +273,13 @@ pub struct ImageRef {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct MachineCheck {
     /// Its name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub name: String,
     /// `passing`, `warning` or `critical`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub status: String,
     /// What it got.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub output: String,
 }
 
@@ -287,16 +287,16 @@ pub struct MachineCheck {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct MachineEvent {
     /// `launch`, `start`, `exit` and others.
-    #[serde(rename = "type", default)]
+    #[serde(rename = "type", default, deserialize_with = "null_is_default")]
     pub kind: String,
     /// `pending`, `started`, `stopped` and others.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub status: String,
     /// Who caused it: `user`, `flyd`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub source: String,
     /// Unix time in milliseconds.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub timestamp: u64,
     /// Details, such as an exit code.
     #[serde(default)]
@@ -340,10 +340,10 @@ pub struct Certificate {
     /// The domain.
     pub hostname: String,
     /// Whether visitors get it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub configured: bool,
     /// `active`, `pending_ownership`, `pending_validation`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub status: String,
     /// Until when the certificate authority refuses more requests.
     #[serde(default)]
@@ -380,10 +380,10 @@ pub struct DnsRequirements {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct AcmeChallenge {
     /// The record's name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub name: String,
     /// What it points to.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub target: String,
 }
 
@@ -391,10 +391,10 @@ pub struct AcmeChallenge {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Ownership {
     /// The record's name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub name: String,
     /// What it has to say.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub app_value: String,
 }
 
@@ -402,7 +402,7 @@ pub struct Ownership {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ValidationError {
     /// What is wrong.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub message: String,
     /// What to do.
     #[serde(default)]
@@ -422,7 +422,7 @@ pub struct Region {
     pub longitude: f64,
 }
 
-/// Lists come as `null` where they are empty.
+/// Lists come as `null` where they are empty, and so may whatever has no value.
 pub(super) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

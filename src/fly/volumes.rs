@@ -88,9 +88,10 @@ impl Fly {
         let path = thing_path(app, "volumes", id, "/extend");
         let call = Call::new("PUT", Action::ExtendVolume, id, path);
         let extended: Extended = self.read(call.json(&json!({"size_gb": size_gb}))).await?;
-        Ok(match extended.needs_restart {
-            true => NeedsRestart::Yes,
-            false => NeedsRestart::No,
+        Ok(if extended.needs_restart {
+            NeedsRestart::Yes
+        } else {
+            NeedsRestart::No
         })
     }
 
