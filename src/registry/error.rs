@@ -174,6 +174,8 @@ impl RegistryError {
     pub(super) const fn retry(&self) -> Retry {
         match self {
             Self::NoAnswer { source, .. } => match source {
+                // A handshake may break like any exchange; a certificate does not get better.
+                HttpError::Tls(rustls::Error::InvalidCertificate(_)) => Retry::Never,
                 HttpError::Connect(_)
                 | HttpError::Tls(_)
                 | HttpError::Broken(_)
@@ -457,6 +459,9 @@ mod tests {
         ] {
             assert_eq!(no_answer(source).retry(), BACKOFF);
         }
-        assert_eq!(no_answer(HttpError::BadUrl).retry(), Retry::Never);
+        let expired = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        for source in [HttpError::BadUrl, HttpError::Tls(expired)] {
+            assert_eq!(no_answer(source).retry(), Retry::Never);
+        }
     }
 }

@@ -138,7 +138,17 @@ impl<'a> Session<'a> {
         let call = Call::new("POST", &target).header("content-length", "0");
         let answer = self.ask(call).await?;
         if answer.status != 202 {
-            return Err(self.refusal(&answer));
+            return Err(match self.refusal(&answer) {
+                // To this call a 404 has one meaning, however it is worded.
+                RegistryError::Refused { host, refusal } if refusal.status == 404 => {
+                    RegistryError::UnknownRepository {
+                        host,
+                        repository: self.repository.into(),
+                        refusal,
+                    }
+                }
+                other => other,
+            });
         }
         let location = answer
             .header("location")

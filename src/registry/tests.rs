@@ -268,8 +268,8 @@ async fn nobody_there_is_said_so() {
 async fn an_app_that_was_just_made_is_waited_for() {
     let unknown = || Reply::status(404).error("NAME_UNKNOWN", "app repository not found");
     let responder = Responder::start().await;
-    for _ in 0..3 {
-        responder.fail_once("POST", "/uploads/", unknown());
+    for reply in [unknown(), Reply::status(404).body("not found"), unknown()] {
+        responder.fail_once("POST", "/uploads/", reply);
     }
     push(&responder, &image()).await.unwrap();
 
