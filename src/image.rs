@@ -158,7 +158,7 @@ pub struct Image {
 impl Image {
     /// Returns the image that runs `program`, a build of the server at `version`.
     ///
-    /// Takes about a second for each 20 MB: call it where blocking is allowed.
+    /// Compresses and hashes the whole program: call it where blocking is allowed.
     ///
     /// # Errors
     ///
