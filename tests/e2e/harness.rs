@@ -7,6 +7,7 @@
 pub(crate) mod deadline;
 pub(crate) mod http;
 pub(crate) mod process;
+pub(crate) mod registry;
 pub(crate) mod relay;
 pub(crate) mod server;
 pub(crate) mod site;

@@ -13,6 +13,7 @@ mod missed_events;
 mod one_exchange;
 mod proof;
 mod random_edits;
+mod registry;
 mod restarts;
 mod rollback;
 mod saves;

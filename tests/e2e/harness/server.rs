@@ -107,3 +107,20 @@ pub(crate) fn program() -> PathBuf {
     );
     path
 }
+
+/// Returns the static build of the server's program, which goes into an image.
+pub(crate) fn static_program() -> PathBuf {
+    let target_folder = Path::new(env!("CARGO_BIN_EXE_onsave"))
+        .ancestors()
+        .nth(2)
+        .expect("Cargo's folder is above the profile's");
+    let path = target_folder.join("x86_64-unknown-linux-gnu/debug/onsave-server");
+    assert!(
+        path.is_file(),
+        "{} is missing; build it with: ./scripts/test build, or RUSTFLAGS='-C \
+         target-feature=+crt-static' cargo build -p onsave-server --target \
+         x86_64-unknown-linux-gnu",
+        path.display()
+    );
+    path
+}
