@@ -339,7 +339,13 @@ fn the_lock_file_names_the_public_registry_alone() {
 
 #[test]
 fn what_is_shipped_is_there() {
-    for path in ["config.example.toml", "README.md", "docs/ARCHITECTURE.md"] {
+    for path in [
+        "config.example.toml",
+        "README.md",
+        "docs/ARCHITECTURE.md",
+        "Dockerfile",
+        ".dockerignore",
+    ] {
         assert!(root().join(path).is_file(), "{path} is missing");
     }
     for path in ["scripts/test", "scripts/bench", ".ci/run"] {

@@ -7,6 +7,7 @@
 //! | [`answers`] | httplint: every kind of answer that the server has |
 //! | [`behaviour`] | `REDbot`: negotiation, validators and ranges, asked by a client of its own |
 //! | [`clients`] | curl and the clients of nghttp2: what they make of the answers |
+//! | [`dockerfile`] | hadolint: the `Dockerfile`
 //! | [`visitor`] | Chromium: the example site as somebody sees it who edits it |
 //!
 //! All of it is installed by `./scripts/test packages`. A judge that is missing fails its tests: one that is
@@ -17,6 +18,7 @@ mod answers;
 mod behaviour;
 mod browser;
 mod clients;
+mod dockerfile;
 mod notes;
 mod visitor;
 
