@@ -37,6 +37,7 @@ pub enum Action {
     CheckCertificate,
     RemoveCertificate,
     ListRegions,
+    FindRoom,
 }
 
 impl Action {
@@ -74,6 +75,7 @@ impl Action {
             Self::CheckCertificate => "check the certificate of",
             Self::RemoveCertificate => "remove the certificate of",
             Self::ListRegions => "list the regions",
+            Self::FindRoom => "ask which regions have room for organisation",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Regions, and which of them are near each other.
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::{
     Fly,
@@ -51,6 +52,53 @@ impl Fly {
                 longitude: row.longitude.unwrap_or(f64::NAN),
             })
             .collect())
+    }
+}
+
+/// Where the platform would put a machine.
+#[derive(Deserialize)]
+struct Placements {
+    #[serde(default, deserialize_with = "null_is_default")]
+    regions: Vec<Placement>,
+}
+
+#[derive(Deserialize)]
+struct Placement {
+    region: String,
+    #[serde(default)]
+    count: i64,
+}
+
+impl Fly {
+    /// Returns those of `regions` that have room for such a machine, in the same order.
+    ///
+    /// The platform reckons; it keeps no room free.
+    ///
+    /// # Errors
+    ///
+    /// When the platform does not answer, or refuses.
+    pub async fn with_room<'a>(
+        &self,
+        organisation: &str,
+        guest: &Value,
+        regions: &[&'a Region],
+    ) -> Result<Vec<&'a Region>, FlyError> {
+        let codes: Vec<&str> = regions.iter().map(|region| region.code.as_str()).collect();
+        let question = json!({
+            "org_slug": organisation,
+            "compute": guest,
+            // How many each region could take, and not where one would go.
+            "count": 0,
+            "region": codes.join(","),
+        });
+        let path = "/v1/platform/placements".into();
+        let call = Call::post(Action::FindRoom, organisation, path).json(&question);
+        let found: Placements = self.read(call).await?;
+        let has_room = |region: &&&Region| {
+            let mut placements = found.regions.iter();
+            placements.any(|placement| placement.region == region.code && placement.count > 0)
+        };
+        Ok(regions.iter().filter(has_room).copied().collect())
     }
 }
 

@@ -8,6 +8,7 @@ mod certificates;
 mod machines;
 mod organisations;
 mod refusals;
+mod regions;
 mod repetition;
 mod secrecy;
 mod socket;

@@ -18,8 +18,11 @@ use super::{
 };
 use crate::{
     fly::{
-        Reason,
-        resources::{Certificate, Machine, MachineUpdate, NeedsRestart, NewMachine, NewVolume},
+        FlyError, Reason, nearest_regions,
+        resources::{
+            AppLookup, Certificate, Machine, MachineUpdate, NeedsRestart, NewMachine, NewVolume,
+            Region,
+        },
     },
     registry::{Credentials, Registry},
 };
@@ -32,6 +35,9 @@ const STATE_PATIENCE: Duration = Duration::from_mins(3);
 
 /// The name of the machine: with it, one whose creation was not confirmed is found again.
 const MACHINE_NAME: &str = "onsave";
+
+/// How many other regions are offered when one has no room.
+const OFFERED_REGIONS: usize = 3;
 
 /// What the steps so far came to.
 struct Progress {
@@ -50,6 +56,7 @@ struct Progress {
     domains: Vec<String>,
     health: Option<Box<onsave_protocol::wire::v2::SignedHealth>>,
     certificates: Vec<Certificate>,
+    remarks: Vec<String>,
 }
 
 impl Provisioner<'_> {
@@ -72,7 +79,7 @@ impl Provisioner<'_> {
                 Ok(more) => teller.done(more.as_deref()),
                 Err(error) => {
                     teller.failed();
-                    return Err(error);
+                    return Err(self.with_advice(error, &progress).await);
                 }
             }
             if *step == Step::CreateApp {
@@ -89,12 +96,53 @@ impl Provisioner<'_> {
             },
             url,
             steps,
-            remarks: found.plan.remarks,
+            remarks: [found.plan.remarks, progress.remarks].concat(),
             waiting: progress.certificates.into_iter().filter(waiting).collect(),
             health: progress.health,
             image: progress.image,
             app: progress.app,
         })
+    }
+
+    /// Returns the error with what only the platform can add: where else there is room, and whose bill
+    /// it is.
+    async fn with_advice(&self, error: ProvisionError, progress: &Progress) -> ProvisionError {
+        let ProvisionError::Fly(error) = error else {
+            return error;
+        };
+        let organisation = match self.fly.app(&progress.app).await {
+            Ok(AppLookup::Ours(app)) => app.organization.slug,
+            _ => return error.into(),
+        };
+        if error.reason() != Some(&Reason::NoCapacity) {
+            return error.for_organisation(&organisation).into();
+        }
+        let region = &self.site.target.region;
+        let nearest = match self.regions_with_room(region, &organisation).await {
+            Ok(nearest) => nearest,
+            Err(unknown) => {
+                tracing::debug!(%unknown, "it is not known which regions have room");
+                Vec::new()
+            }
+        };
+        ProvisionError::NoRoom {
+            region: region.clone(),
+            nearest,
+            source: Box::new(error),
+        }
+    }
+
+    async fn regions_with_room(
+        &self,
+        region: &str,
+        organisation: &str,
+    ) -> Result<Vec<String>, FlyError> {
+        let all = self.fly.regions().await?;
+        let nearest = nearest_regions(region, &all);
+        let guest = machine_config::guest(self.site.target);
+        let rooms = self.fly.with_room(organisation, &guest, &nearest).await?;
+        let told = |region: &&Region| format!("{} ({})", region.code, region.name);
+        Ok(rooms.iter().take(OFFERED_REGIONS).map(told).collect())
     }
 
     fn beginning(&self, found: &Found) -> Result<Progress, ProvisionError> {
@@ -136,6 +184,7 @@ impl Provisioner<'_> {
                 .filter(|certificate| domains.contains(&certificate.hostname))
                 .cloned()
                 .collect(),
+            remarks: Vec::new(),
         })
     }
 
@@ -271,6 +320,13 @@ impl Provisioner<'_> {
             .map(|changed| changed.digest);
         progress.secret_begun = given.is_none();
         progress.secret = Some(secret);
+        if let (SecretReason::Unknown, None) = (reason, given) {
+            progress.remarks.push(format!(
+                "the app has a new secret; another machine that publishes this site needs it too: copy {} \
+                 there, or give it in ONSAVE_SYNC_SECRET",
+                self.site.state.fly_secret_file().display()
+            ));
+        }
         Ok(())
     }
 

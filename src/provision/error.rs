@@ -50,6 +50,17 @@ pub enum ProvisionError {
     /// The name is somebody else's.
     #[error("the app name {0} is taken by somebody else")]
     NameTaken(String),
+    /// The region has no room.
+    #[error("the region {region} has no room")]
+    NoRoom {
+        /// The region.
+        region: String,
+        /// The nearest ones that have, with their names.
+        nearest: Vec<String>,
+        /// The platform's words.
+        #[source]
+        source: Box<FlyError>,
+    },
     /// Something in the way has to be removed by a person.
     #[error(transparent)]
     Obstacle(#[from] Obstacle),
@@ -135,7 +146,7 @@ impl ProvisionError {
             | Self::NameTaken(_)
             | Self::Edit(_) => ExitCode::Configuration,
             Self::Fly(FlyError::NoAnswer { .. }) | Self::NotOnline { .. } => ExitCode::Unreachable,
-            Self::Fly(FlyError::Refused(_)) => ExitCode::Refused,
+            Self::Fly(FlyError::Refused(_)) | Self::NoRoom { .. } => ExitCode::Refused,
             Self::Fly(_)
             | Self::NoSecret
             | Self::Obstacle(_)
@@ -179,6 +190,13 @@ impl ProvisionError {
             Self::UnknownOrganisation { .. } => {
                 Some("correct fly.org, or use a token of that organisation".to_owned())
             }
+            Self::NoRoom { nearest, .. } if nearest.is_empty() => {
+                Some("try again later, or set another fly.region".to_owned())
+            }
+            Self::NoRoom { nearest, .. } => Some(format!(
+                "the nearest regions with room are {}: set fly.region to one of them, or try again later",
+                nearest.join(", ")
+            )),
             Self::NameTaken(_) => Some("choose another name for app".to_owned()),
             Self::Obstacle(error) => Some(error.hint()),
             Self::Image(error) => Some(error.hint()),

@@ -101,11 +101,11 @@ pub enum Obstacle {
         /// The machine's id.
         machine: String,
     },
-    /// The hardware under the volume does not answer.
-    #[error("the hardware under the volume {volume} does not answer")]
+    /// The hardware under the volume or the machine does not answer.
+    #[error("the hardware under the {what} does not answer")]
     HostUnreachable {
-        /// The volume's id.
-        volume: String,
+        /// What is on it: a volume or a machine, with its id.
+        what: String,
     },
 }
 
@@ -191,6 +191,13 @@ fn our_machine<'a>(
     wanted: &Wanted<'_>,
     actual: &'a Actual,
 ) -> Result<Option<&'a Machine>, Obstacle> {
+    // Nothing is known of a machine whose host does not answer, and nothing can be done with it.
+    let unreachable = |machine: &&Machine| machine.is_alive() && machine.config.is_null();
+    if let Some(machine) = actual.machines.iter().find(unreachable) {
+        return Err(Obstacle::HostUnreachable {
+            what: format!("machine {}", machine.id),
+        });
+    }
     let (ours, others): (Vec<&Machine>, Vec<&Machine>) = actual
         .machines
         .iter()
@@ -264,7 +271,7 @@ fn our_volume<'a>(
     }
     if volume.host_status.as_deref() == Some("unreachable") {
         return Err(Obstacle::HostUnreachable {
-            volume: volume.id.clone(),
+            what: format!("volume {}", volume.id),
         });
     }
     Ok(Some(volume))

@@ -317,6 +317,11 @@ fn what_cannot_be_done_in_place_is_said() {
     let unreachable =
         with(|actual| actual.volumes[0].host_status = Some("unreachable".into())).unwrap_err();
     assert!(matches!(unreachable, Obstacle::HostUnreachable { .. }));
+    let unknown = with(|actual| actual.machines[0].config = Value::Null).unwrap_err();
+    assert_eq!(
+        unknown.to_string(),
+        "the hardware under the machine m1 does not answer"
+    );
     let larger = with(|actual| actual.volumes[0].size_gb = 20).unwrap();
     assert_eq!(larger.steps, []);
     assert!(larger.remarks[0].contains("never made smaller"));
