@@ -175,16 +175,16 @@ impl RegistryError {
         match self {
             Self::NoAnswer { source, .. } => match source {
                 // A handshake may break like any exchange; a certificate does not get better.
-                HttpError::Tls(rustls::Error::InvalidCertificate(_)) => Retry::Never,
-                HttpError::Connect(_)
-                | HttpError::Tls(_)
-                | HttpError::Broken(_)
-                | HttpError::Stalled(_) => Retry::Backoff { asked: None },
-                HttpError::AnswerTooLong(_)
+                HttpError::Tls(rustls::Error::InvalidCertificate(_))
+                | HttpError::AnswerTooLong(_)
                 | HttpError::BadCoding(_)
                 | HttpError::FileChanged
                 | HttpError::Invalid(_)
                 | HttpError::BadUrl => Retry::Never,
+                HttpError::Connect(_)
+                | HttpError::Tls(_)
+                | HttpError::Broken(_)
+                | HttpError::Stalled(_) => Retry::Backoff { asked: None },
             },
             Self::Busy { retry_after, .. } | Self::Failed { retry_after, .. } => Retry::Backoff {
                 asked: *retry_after,

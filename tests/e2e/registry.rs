@@ -11,7 +11,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
-    sync::Mutex,
+    sync::{LazyLock, Mutex},
 };
 
 use onsave::{
@@ -32,10 +32,11 @@ use crate::harness::{
 
 const REPOSITORY: &str = "my-app";
 
-fn image() -> Image {
+/// One image for all stories: compressing a program with its debug information takes seconds.
+static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     let program = fs::read(static_program()).unwrap();
     Image::of_server(&program, env!("CARGO_PKG_VERSION")).unwrap()
-}
+});
 
 fn push_as(token: &str, host: &str, image: &Image) -> Result<Pushed, RegistryError> {
     let registry = Registry::new(host, Credentials::new(USER, token))?;
@@ -85,10 +86,10 @@ fn blob_in(layout: &Path, digest: &str) -> PathBuf {
 #[test]
 fn another_client_agrees_on_every_digest() {
     let registry = DockerRegistry::start();
-    let image = image();
+    let image = &*IMAGE;
     let tag = image.tag();
     let host = registry.address().to_string();
-    let pushed = push(&host, &image);
+    let pushed = push(&host, image);
     assert_eq!((pushed.blobs_sent, pushed.digest), (2, image.digest()));
     assert_eq!(
         pushed.reference,
@@ -138,13 +139,13 @@ fn what_the_registry_has_is_not_sent_again() {
     let registry = DockerRegistry::start();
     let relay = Relay::start(registry.address());
     let host = relay.address().to_string();
-    let image = image();
-    push(&host, &image);
+    let image = &*IMAGE;
+    push(&host, image);
     assert!(relay.bytes() > image.layer.bytes.len() as u64);
     relay.take_requests();
 
     let before = relay.bytes();
-    let again = push(&host, &image);
+    let again = push(&host, image);
     assert_eq!((again.blobs_sent, again.bytes_sent), (0, 0));
     let mut requests = relay.take_requests();
     requests.sort_unstable();
@@ -161,7 +162,7 @@ fn what_the_registry_has_is_not_sent_again() {
 #[test]
 fn images_are_found_by_tag_and_by_digest() {
     let registry = DockerRegistry::start();
-    let image = image();
+    let image = &*IMAGE;
     let client = Registry::new(
         &registry.address().to_string(),
         Credentials::new(USER, TOKEN),
@@ -169,7 +170,7 @@ fn images_are_found_by_tag_and_by_digest() {
     .unwrap();
     let exists = |reference: &str| run(client.exists(REPOSITORY, reference)).unwrap();
     assert_eq!(exists(&image.tag()), None);
-    push(&registry.address().to_string(), &image);
+    push(&registry.address().to_string(), image);
     for reference in [image.tag(), image.digest().to_string()] {
         assert_eq!(exists(&reference), Some(image.digest()));
     }
@@ -179,7 +180,7 @@ fn images_are_found_by_tag_and_by_digest() {
 fn a_wrong_token_is_told_and_never_shown() {
     let registry = DockerRegistry::start();
     let wrong = "fm2_not-the-token-at-all";
-    let error = push_as(wrong, &registry.address().to_string(), &image()).unwrap_err();
+    let error = push_as(wrong, &registry.address().to_string(), &IMAGE).unwrap_err();
     assert!(
         matches!(error, RegistryError::Unauthorised { .. }),
         "{error:?}"
@@ -198,8 +199,8 @@ fn a_wrong_token_is_told_and_never_shown() {
 #[test]
 fn the_copied_image_runs_and_takes_a_site() {
     let registry = DockerRegistry::start();
-    let image = image();
-    push(&registry.address().to_string(), &image);
+    let image = &*IMAGE;
+    push(&registry.address().to_string(), image);
     let layout = copied_by_skopeo(&registry, &image.tag());
     let manifest = parsed(&fs::read(blob_in(&layout, &image.digest().to_string())).unwrap());
     let blob = |descriptor: &Value| blob_in(&layout, descriptor["digest"].as_str().unwrap());
