@@ -5,6 +5,7 @@
 use std::{
     io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroUsize,
     process::ExitCode,
     sync::Arc,
 };
@@ -21,7 +22,11 @@ use onsave_server::{
     shutdown::ShutdownSignals,
     store, telemetry,
 };
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    runtime::{self, Runtime},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
@@ -63,9 +68,22 @@ fn check_health(address: SocketAddr) -> anyhow::Result<ExitCode> {
 
 fn run(command: ServeCommand) -> anyhow::Result<ExitCode> {
     telemetry::start(command.log_format, &command.log_filter)?;
-    let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started")?;
+    let runtime = runtime().context("the runtime cannot be started")?;
     runtime.block_on(serve_until_signal(command))?;
     Ok(exit_code::OK.into())
+}
+
+/// Returns a runtime for the processors that this process may use.
+///
+/// One processor, as the smallest machines have, is served best by one thread that does everything:
+/// no connection is handed from one thread to another.
+fn runtime() -> io::Result<Runtime> {
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    if processors == 1 {
+        runtime::Builder::new_current_thread().enable_all().build()
+    } else {
+        Runtime::new()
+    }
 }
 
 async fn serve_until_signal(command: ServeCommand) -> anyhow::Result<()> {
