@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 const INSTALL: &str = "install it with: ./scripts/test packages";
 
 /// Returns a folder that `./scripts/test packages` fills: beside Cargo's own folder for test files.
-fn installed(folder: &str) -> PathBuf {
+pub(crate) fn installed(folder: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()
         .expect("the folder for test files is below the target folder")

@@ -63,9 +63,14 @@ impl Connection {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(LIMIT))?;
-        Ok(Self {
+        Ok(Self::over(stream))
+    }
+
+    /// Speaks over a stream that is connected already, with the limits that it has.
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        Self {
             stream: BufReader::new(stream),
-        })
+        }
     }
 
     /// Sends a request and returns its answer.
