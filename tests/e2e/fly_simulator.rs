@@ -8,6 +8,7 @@
 //! | [`api`], [`organizations`], [`registry`], [`edge`] | what listens |
 //! | [`runner`], [`image`], [`boot`] | a machine's life: its image, its program, its checks |
 //! | [`memory_registry`], [`one_layer`], [`client`] | a registry, when no other is given; an image to push; a client for tests |
+//! | [`description`], [`prism`] | the platform's published description, and a proxy that holds both sides to it |
 //!
 //! Written from what is publicly known of the platform. Where that is silent, a comment says so. It
 //! needs root for the namespaces of its machines.
@@ -19,6 +20,7 @@ mod boot;
 mod certificates;
 mod client;
 mod credentials;
+mod description;
 mod edge;
 mod failures;
 mod forward;
@@ -32,6 +34,7 @@ mod machines;
 mod memory_registry;
 mod one_layer;
 mod organizations;
+mod prism;
 mod refusal;
 mod regions;
 mod registry;
@@ -69,7 +72,7 @@ use self::{
 };
 pub(crate) use self::{
     certificates::DnsRecords, client::ApiClient, failures::Failure, one_layer::OneLayerImage,
-    route::Operation, simulation::Recorded, state::Delays,
+    prism::Prism, route::Operation, simulation::Recorded, state::Delays,
 };
 
 /// A token for everything in the first organisation, as `fly tokens create org` makes it, without its prefix.

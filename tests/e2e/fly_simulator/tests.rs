@@ -3,6 +3,8 @@
 
 mod apps;
 mod asking;
+mod described;
 mod failing;
+mod first_run;
 mod machines;
 mod running;
