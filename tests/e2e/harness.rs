@@ -6,6 +6,7 @@
 
 pub(crate) mod deadline;
 pub(crate) mod http;
+pub(crate) mod installed;
 pub(crate) mod process;
 pub(crate) mod registry;
 pub(crate) mod relay;

@@ -5,6 +5,7 @@
 
 mod commands;
 mod crash;
+mod fly;
 mod fly_simulator;
 mod harness;
 mod judges;

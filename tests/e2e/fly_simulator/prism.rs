@@ -26,10 +26,7 @@ use super::{
     listener::{self, Body, Cut, Handler, whole},
     simulation::lock,
 };
-use crate::{
-    harness::{process::Process, wait_for},
-    judges,
-};
+use crate::harness::{installed::installed, process::Process, wait_for};
 
 /// What Prism says when it listens; the address follows.
 const READY: &str = "Prism is listening on http://";
@@ -67,7 +64,7 @@ impl Prism {
         let document = folder.path().join("description.json");
         fs::write(&document, description::corrected().to_string())
             .expect("the folder can be written");
-        let program = judges::installed("node-judges").join("node_modules/.bin/prism");
+        let program = installed("node-judges").join("node_modules/.bin/prism");
         let mut command = Command::new(&program);
         command
             .args(["proxy", "--errors", "--host", "127.0.0.1", "--port", "0"])

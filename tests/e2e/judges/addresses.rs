@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::{INSTALL, beside, installed};
+use super::beside;
+use crate::harness::installed::{INSTALL, installed};
 use crate::harness::{
     World,
     http::{Connection, Request},

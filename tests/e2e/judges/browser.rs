@@ -8,10 +8,10 @@ use std::{collections::BTreeMap, io, path::Path, process::Command};
 
 use serde_json::{Value, json};
 
-use super::INSTALL;
 use crate::harness::{
     World,
     http::{Answer, Connection, Request},
+    installed::INSTALL,
     process::Process,
     wait_for,
 };

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Output},
 };
 
-use super::INSTALL;
+use crate::harness::installed::INSTALL;
 use crate::harness::{World, eventually, sync_client};
 
 /// How the clients speak with the server.

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use super::{INSTALL, installed};
+use crate::harness::installed::{INSTALL, installed};
 
 #[test]
 fn hadolint_finds_nothing() {

@@ -10,7 +10,8 @@ use std::{
 
 use serde_json::Value;
 
-use super::{INSTALL, beside, installed};
+use super::beside;
+use crate::harness::installed::{INSTALL, installed};
 
 /// A note that the linter gives for something that is meant so.
 pub(super) struct Accepted {

@@ -1,0 +1,10 @@
+//! Sites on the simulated platform: the first run makes everything, later ones only publish, and what
+//! goes wrong is explained.
+
+mod changes;
+mod described;
+mod desk;
+mod domains;
+mod failures;
+mod first_run;
+mod secrets;

@@ -1,0 +1,151 @@
+//! What changes after the first run: the configuration, the server, and the end.
+
+use std::fs;
+
+use super::desk::{APP, Desk};
+use crate::harness::server::static_program;
+
+#[test]
+fn a_changed_configuration_is_converged_by_the_next_publish() {
+    let desk = Desk::new();
+    desk.run_well(&["publish"]);
+    let volume = desk.volume();
+    desk.configure("\n[fly]\nmemory_mb = 512\nvolume_gb = 3\n\n[serve]\nsingle_page = true\n");
+    let said = desk.run_well(&["publish"]);
+    assert!(
+        said.stderr.contains("extend the volume from 1 to 3 GB"),
+        "{said:?}"
+    );
+    let machine = desk.machine();
+    assert_eq!(machine["config"]["guest"]["memory_mb"], 512);
+    assert_eq!(machine["config"]["env"]["SINGLE_PAGE"], "true");
+    assert_eq!(desk.volume()["size_gb"], 3);
+    assert_eq!(desk.volume()["id"], volume["id"]);
+    desk.assert_complete();
+
+    // Smaller again: the machine can, the volume cannot, and that is said.
+    desk.configure("\n[fly]\nvolume_limit_gb = 1\n");
+    let said = desk.run_well(&["provision"]);
+    assert!(
+        said.stdout.contains("a volume is never made smaller"),
+        "{said:?}"
+    );
+    assert_eq!(desk.machine()["config"]["guest"]["memory_mb"], 256);
+    assert_eq!(desk.volume()["size_gb"], 3);
+}
+
+#[test]
+fn another_region_is_refused_before_anything_is_done() {
+    let desk = Desk::new();
+    desk.run_well(&["publish"]);
+    desk.configure("\n[fly]\nregion = \"fra\"\n");
+    let writes = desk.writes();
+    desk.run(&["publish"]).assert_failed(
+        1,
+        &[
+            "is in arn, and fly.region is fra",
+            "set fly.region = \"arn\"",
+        ],
+    );
+    assert_eq!(desk.writes(), writes);
+    desk.assert_complete();
+}
+
+/// A newer server on the same volume: the site and its deploys stay.
+#[test]
+fn a_rebuild_replaces_the_server_and_keeps_the_content() {
+    let desk = Desk::new();
+    desk.run_well(&["publish"]);
+    let (machine, volume) = (desk.machine(), desk.volume());
+    let deploys = desk.run_json(&["deploys", "--json"]);
+    // Bytes after the program's end are no part of it: the same server, another image.
+    let newer = desk.world.path("onsave-server");
+    let mut program = fs::read(static_program()).expect("the program can be read");
+    program.extend_from_slice(b"newer");
+    fs::write(&newer, program).expect("it can be written");
+    let rebuild = |arguments: &[&str]| {
+        let mut command = desk.command(arguments);
+        command.env("ONSAVE_FLY_SERVER_BINARY", &newer);
+        let said = super::desk::Said::of(&mut command);
+        assert!(said.output.status.success(), "{said:?}");
+        said
+    };
+    // Not unasked.
+    let said = rebuild(&["provision"]);
+    assert!(said.stdout.contains("nothing to do"), "{said:?}");
+    let said = rebuild(&["provision", "--rebuild"]);
+    assert!(
+        said.stderr.contains("update the machine: another image"),
+        "{said:?}"
+    );
+    let after = desk.machine();
+    assert_eq!(after["id"], machine["id"]);
+    assert_ne!(after["instance_id"], machine["instance_id"]);
+    assert_ne!(after["config"]["image"], machine["config"]["image"]);
+    assert_eq!(desk.volume()["id"], volume["id"]);
+    assert_eq!(desk.run_json(&["deploys", "--json"]), deploys);
+    desk.assert_complete();
+    let (status, _) = desk.ask_platform(
+        "GET",
+        &format!(
+            "/v1/apps/{APP}/machines/{}/lease",
+            machine["id"].as_str().expect("an id")
+        ),
+        &serde_json::Value::Null,
+    );
+    assert_eq!(status, 404, "the lease was given back");
+}
+
+#[test]
+fn the_written_fly_toml_is_whole_and_never_replaces_another() {
+    let desk = Desk::new();
+    desk.run_well(&["provision", "--write-fly-toml"]);
+    let path = desk.world.project().join("fly.toml");
+    let text = fs::read_to_string(&path).expect("it was written");
+    assert!(text.contains("app = \"my-site\"") && text.contains("h2_backend = true"));
+    let image = desk.machine()["config"]["image"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
+    assert!(text.contains(&image), "{text}");
+    // Ours is written anew, anybody else's is not.
+    desk.run_well(&["provision", "--write-fly-toml"]);
+    fs::write(&path, "app = \"other\"\n").expect("it can be written");
+    desk.run(&["provision", "--write-fly-toml"])
+        .assert_failed(1, &["was not written by onsave"]);
+    assert_eq!(
+        fs::read_to_string(&path).expect("it is there"),
+        "app = \"other\"\n"
+    );
+}
+
+#[test]
+fn an_app_is_destroyed_only_by_its_name_and_can_be_made_again() {
+    let desk = Desk::new();
+    desk.run_well(&["publish"]);
+    desk.run(&["destroy"])
+        .assert_failed(1, &["nothing was removed", "--confirm my-site"]);
+    desk.run(&["destroy", "--confirm", "my-shop"])
+        .assert_failed(1, &["nothing was removed"]);
+    desk.assert_complete();
+    let said = desk.run_well(&["destroy", "--confirm", "my-site"]);
+    assert!(said.stdout.contains("destroyed my-site"), "{said:?}");
+    assert_eq!(desk.page("/"), None);
+    desk.run_well(&["publish"]);
+    desk.assert_complete();
+}
+
+#[test]
+fn a_command_about_the_app_needs_that_target() {
+    let desk = Desk::new();
+    desk.world.configure("app = \"my-site\"\n");
+    for command in [
+        &["provision"][..],
+        &["secret", "rotate"],
+        &["domain", "list"],
+        &["destroy"],
+    ] {
+        desk.run(command)
+            .assert_failed(3, &["the target is not Fly.io", "--target fly"]);
+    }
+}
