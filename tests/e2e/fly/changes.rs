@@ -1,9 +1,9 @@
 //! What changes after the first run: the configuration, the server, and the end.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
-use super::desk::{APP, Desk};
-use crate::harness::server::static_program;
+use super::desk::{APP, Desk, Said};
+use crate::{fly_simulator::OneLayerImage, harness::server::static_program};
 
 #[test]
 fn a_changed_configuration_is_converged_by_the_next_publish() {
@@ -66,7 +66,7 @@ fn a_rebuild_replaces_the_server_and_keeps_the_content() {
     let rebuild = |arguments: &[&str]| {
         let mut command = desk.command(arguments);
         command.env("ONSAVE_FLY_SERVER_BINARY", &newer);
-        let said = super::desk::Said::of(&mut command);
+        let said = Said::of(&mut command);
         assert!(said.output.status.success(), "{said:?}");
         said
     };
@@ -94,6 +94,72 @@ fn a_rebuild_replaces_the_server_and_keeps_the_content() {
         &serde_json::Value::Null,
     );
     assert_eq!(status, 404, "the lease was given back");
+}
+
+/// Returns the server as if it had been built from an older version, in `desk`'s own folder.
+fn older_server(desk: &Desk) -> PathBuf {
+    let mut program = fs::read(static_program()).expect("the program can be read");
+    let version = env!("CARGO_PKG_VERSION").as_bytes();
+    let older = b"0.0.9";
+    assert_eq!(version.len(), older.len(), "the text keeps its length");
+    let places: Vec<usize> = program
+        .windows(version.len())
+        .enumerate()
+        .filter(|(_, window)| *window == version)
+        .map(|(place, _)| place)
+        .collect();
+    assert!(!places.is_empty(), "the program holds its version");
+    for place in places {
+        program[place..place + older.len()].copy_from_slice(older);
+    }
+    let path = desk.world.path("older-server");
+    fs::write(&path, program).expect("it can be written");
+    path
+}
+
+#[test]
+fn an_older_server_is_told_and_replaced_only_where_that_is_allowed() {
+    let desk = Desk::new();
+    let mut command = desk.command(&["publish"]);
+    command.env("ONSAVE_FLY_SERVER_BINARY", older_server(&desk));
+    let said = Said::of(&mut command);
+    assert!(said.output.status.success(), "{said:?}");
+    let older = desk.machine();
+
+    let said = desk.run_well(&["publish"]);
+    assert!(
+        said.stderr.contains("the server is older than this onsave"),
+        "{said:?}"
+    );
+    assert!(said.stderr.contains("--rebuild"), "{said:?}");
+    assert_eq!(desk.machine()["instance_id"], older["instance_id"]);
+
+    desk.configure("\n[fly]\nauto_rebuild = true\n");
+    let said = desk.run_well(&["publish"]);
+    assert!(
+        said.stderr.contains("update the machine: another image"),
+        "{said:?}"
+    );
+    assert_ne!(desk.machine()["instance_id"], older["instance_id"]);
+    let said = desk.run_well(&["publish"]);
+    assert!(!said.stderr.contains("older"), "{said:?}");
+    desk.assert_complete();
+}
+
+/// Any public image will do; nothing is built or pushed then.
+#[test]
+fn a_public_image_runs_in_place_of_our_own() {
+    let desk = Desk::new();
+    let program = fs::read(static_program()).expect("the program can be read");
+    let files: &[(&str, &[u8])] = &[("onsave-server", &program)];
+    let settings = serde_json::json!({"Entrypoint": ["/onsave-server"]});
+    let image = OneLayerImage::new(files, &settings);
+    desk.fly.offer_public_image("ghcr.io/ann/server:1", &image);
+    desk.configure("\n[fly]\nimage = \"ghcr.io/ann/server:1\"\n");
+    let said = desk.run_well(&["publish"]);
+    assert!(!said.stderr.contains("push the image"), "{said:?}");
+    assert_eq!(desk.machine()["config"]["image"], "ghcr.io/ann/server:1");
+    desk.assert_complete();
 }
 
 #[test]
