@@ -13,6 +13,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `name` | which name, when the one that was asked for is somebody else's; pure |
+//! | `platform` | who is asked and told: the API, or an installed flyctl |
 //! | `actual` | what is there, read at once |
 //! | `machine_config` | the machine's configuration: wanted, compared, updated; pure |
 //! | `plan` | from wanted and actual to steps; pure |
@@ -22,7 +23,6 @@
 //! | `records` | the DNS records that a domain needs; pure |
 //! | `choice` | asking which organisation is meant |
 //! | `fly_toml` | the same as a file for `fly deploy`; pure |
-//! | `flyctl` | the same through an installed flyctl |
 //! | `teller` | what a person sees of it |
 //!
 //! How the platform is spoken to is a matter of [`crate::fly`].
@@ -36,6 +36,7 @@ pub mod machine_config;
 mod name;
 mod online;
 pub mod plan;
+pub mod platform;
 pub mod record;
 pub mod records;
 pub mod teller;
@@ -45,6 +46,7 @@ use onsave_protocol::{Secret, Sha256Digest, wire::v2::SignedHealth};
 use self::{
     actual::{Actual, Question, ServerSeen},
     plan::{Plan, SecretWish, Step, Wanted, WantedImage},
+    platform::Platform,
 };
 pub use self::{error::ProvisionError, record::Record, teller::Teller};
 use crate::{
@@ -125,7 +127,7 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct Provisioner<'a> {
     site: Site<'a>,
-    fly: Fly,
+    platform: Platform,
     choose: ChooseOrganisationSlot<'a>,
 }
 
@@ -178,10 +180,10 @@ impl<'a> Provisioner<'a> {
     /// [`ProvisionError::NoToken`], [`ProvisionError::BadToken`], and an address of the platform that
     /// is none.
     pub fn new(site: Site<'a>, choose: ChooseOrganisation<'a>) -> Result<Self, ProvisionError> {
-        let fly = connect(site.target)?;
+        let platform = Platform::of(site.target)?;
         Ok(Self {
             site,
-            fly,
+            platform,
             choose: ChooseOrganisationSlot(choose),
         })
     }
@@ -236,7 +238,7 @@ impl<'a> Provisioner<'a> {
             names.insert(0, record.app.clone());
         }
         while let Some(name) = names.first() {
-            match self.fly.app(name).await? {
+            match self.platform.app(name).await? {
                 AppLookup::Ours(app) => return Ok((vec![name.clone()], Some(app))),
                 AppLookup::Free => return Ok((names, None)),
                 AppLookup::TakenByOthers if self.insists_on_name() => break,
@@ -270,7 +272,7 @@ impl<'a> Provisioner<'a> {
             digest: record.and_then(|record| record.secret_digest.as_deref()),
             secret_begun: next.is_some(),
         };
-        let mut actual = actual::look(&self.fly, app, &question).await?;
+        let mut actual = actual::look(&self.platform, app, &question).await?;
         let takes_next = match (&actual.server, &next) {
             (ServerSeen::RefusesSecret, Some(next)) if known.is_some() => {
                 actual::ask(&url, next).await
@@ -324,12 +326,12 @@ impl<'a> Provisioner<'a> {
 
     /// Returns the name of an image in the app's own repository.
     fn reference(&self, app: &str, image: &Image) -> String {
-        format!("{}/{app}:{}", self.fly.registry_host(), image.tag())
+        format!("{}/{app}:{}", self.platform.registry_host(), image.tag())
     }
 
     /// Returns the organisation that a new app is made in.
     async fn organisation(&self) -> Result<String, ProvisionError> {
-        let reached = self.fly.organisations().await?;
+        let reached = self.platform.organisations().await?;
         let slug = match (&self.site.target.organisation, reached.as_slice()) {
             (Some(slug), _) if reached.iter().any(|o| o.slug == *slug) => slug,
             // The token's own word for the user's organisation, whatever that is called.

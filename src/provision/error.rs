@@ -6,7 +6,7 @@ use super::plan::Obstacle;
 use crate::{
     config::EditError,
     exit_code::ExitCode,
-    fly::{BadToken, FlyError, resources::Organisation},
+    fly::{BadToken, FlyError, Reason, resources::Organisation},
     image::server_binary::ServerBinaryError,
     registry::RegistryError,
     state_folder::StateError,
@@ -156,6 +156,15 @@ impl ProvisionError {
             | Self::Record { .. }
             | Self::Server(_)
             | Self::Worker(_) => ExitCode::Failure,
+        }
+    }
+
+    /// Returns what the platform's refusal means; nothing where it did not refuse.
+    #[must_use]
+    pub fn reason(&self) -> Option<&Reason> {
+        match self {
+            Self::Fly(error) => error.reason(),
+            _ => None,
         }
     }
 
