@@ -25,7 +25,7 @@
 //! | `fly_toml` | the same as a file for `fly deploy`; pure |
 //! | `teller` | what a person sees of it |
 //!
-//! How the platform is spoken to is a matter of [`crate::fly`].
+//! How the platform is spoken to is a matter of [`crate::fly`], and of [`crate::flyctl`].
 
 pub mod actual;
 mod apply;
@@ -177,8 +177,7 @@ impl<'a> Provisioner<'a> {
     ///
     /// # Errors
     ///
-    /// [`ProvisionError::NoToken`], [`ProvisionError::BadToken`], and an address of the platform that
-    /// is none.
+    /// Those of [`Platform::of`].
     pub fn new(site: Site<'a>, choose: ChooseOrganisation<'a>) -> Result<Self, ProvisionError> {
         let platform = Platform::of(site.target)?;
         Ok(Self {
@@ -372,15 +371,21 @@ impl<'a> Provisioner<'a> {
 /// [`ProvisionError::NoToken`], [`ProvisionError::BadToken`], and an address of the platform that is
 /// none.
 pub fn connect(target: &FlyTarget) -> Result<Fly, ProvisionError> {
+    let token = configured_token(target)?.ok_or(ProvisionError::NoToken)?;
+    Ok(Fly::new(token, &target.hosts)?)
+}
+
+/// Returns the token that the configuration gives.
+fn configured_token(target: &FlyTarget) -> Result<Option<Token>, ProvisionError> {
     let Some(given) = &target.token else {
-        return Err(ProvisionError::NoToken);
+        return Ok(None);
     };
     let text = String::from_utf8_lossy(given.secret.expose());
     let token = Token::parse(&text).map_err(|source| ProvisionError::BadToken {
         origin: given.source.to_string(),
         source,
     })?;
-    Ok(Fly::new(token, &target.hosts)?)
+    Ok(Some(token))
 }
 
 /// Returns where an app is reached: scheme and host.

@@ -6,10 +6,12 @@
 mod advice;
 mod machines;
 
+use onsave_protocol::Secret;
+
 pub use self::machines::Launch;
-use super::{ProvisionError, connect, machine_config};
+use super::{ProvisionError, configured_token, connect, machine_config};
 use crate::{
-    config::FlyTarget,
+    config::{FlyDriver, FlyTarget},
     fly::{
         Fly,
         resources::{
@@ -17,14 +19,16 @@ use crate::{
             NewVolume, Organisation, SecretsChange, Volume,
         },
     },
+    flyctl::Flyctl,
 };
-use onsave_protocol::Secret;
 
 /// Who does what is asked of the platform.
 #[derive(Debug)]
 pub enum Platform {
     /// The platform's API.
-    Api(Fly),
+    Api(Box<Fly>),
+    /// An installed flyctl.
+    Flyctl(Flyctl),
 }
 
 /// What there is of an app, as the platform tells it.
@@ -47,9 +51,13 @@ impl Platform {
     ///
     /// # Errors
     ///
-    /// Those of [`connect`].
+    /// [`ProvisionError::NoToken`] for the API alone, [`ProvisionError::BadToken`], and an address of
+    /// the platform that is none.
     pub fn of(target: &FlyTarget) -> Result<Self, ProvisionError> {
-        Ok(Self::Api(connect(target)?))
+        Ok(match target.driver {
+            FlyDriver::Api => Self::Api(Box::new(connect(target)?)),
+            FlyDriver::Flyctl => Self::Flyctl(flyctl(target)?),
+        })
     }
 
     /// Returns what there is under an app's name.
@@ -60,6 +68,7 @@ impl Platform {
     pub async fn app(&self, name: &str) -> Result<AppLookup, ProvisionError> {
         Ok(match self {
             Self::Api(fly) => fly.app(name).await?,
+            Self::Flyctl(flyctl) => flyctl.app(name).await?,
         })
     }
 
@@ -71,6 +80,7 @@ impl Platform {
     pub async fn organisations(&self) -> Result<Vec<Organisation>, ProvisionError> {
         Ok(match self {
             Self::Api(fly) => fly.organisations().await?,
+            Self::Flyctl(flyctl) => flyctl.organisations().await?,
         })
     }
 
@@ -82,6 +92,7 @@ impl Platform {
     pub async fn create_app(&self, name: &str, organisation: &str) -> Result<(), ProvisionError> {
         match self {
             Self::Api(fly) => fly.create_app(name, organisation).await?,
+            Self::Flyctl(flyctl) => flyctl.create_app(name, organisation).await?,
         }
         Ok(())
     }
@@ -94,6 +105,7 @@ impl Platform {
     pub async fn delete_app(&self, name: &str) -> Result<(), ProvisionError> {
         match self {
             Self::Api(fly) => fly.delete_app(name).await?,
+            Self::Flyctl(flyctl) => flyctl.delete_app(name).await?,
         }
         Ok(())
     }
@@ -111,6 +123,13 @@ impl Platform {
                 fly.volumes(app),
                 fly.machines(app),
                 fly.certificates(app),
+            )?,
+            Self::Flyctl(flyctl) => futures_util::try_join!(
+                flyctl.ips(app),
+                flyctl.secrets(app),
+                flyctl.volumes(app),
+                flyctl.machines(app),
+                flyctl.certificates(app),
             )?,
         };
         Ok(Inventory {
@@ -130,6 +149,7 @@ impl Platform {
     pub async fn assign_ip(&self, app: &str, kind: IpKind) -> Result<(), ProvisionError> {
         match self {
             Self::Api(fly) => fly.assign_ip(app, kind).await?,
+            Self::Flyctl(flyctl) => flyctl.assign_ip(app, kind).await?,
         }
         Ok(())
     }
@@ -139,6 +159,7 @@ impl Platform {
     pub fn registry_host(&self) -> &str {
         match self {
             Self::Api(fly) => fly.registry_host(),
+            Self::Flyctl(flyctl) => flyctl.registry_host(),
         }
     }
 
@@ -150,6 +171,7 @@ impl Platform {
     pub async fn registry_password(&self) -> Result<String, ProvisionError> {
         Ok(match self {
             Self::Api(fly) => fly.registry_password(),
+            Self::Flyctl(flyctl) => flyctl.registry_password().await?,
         })
     }
 
@@ -165,6 +187,7 @@ impl Platform {
     ) -> Result<SecretsChange, ProvisionError> {
         Ok(match self {
             Self::Api(fly) => fly.change_secrets(app, values).await?,
+            Self::Flyctl(flyctl) => flyctl.change_secrets(app, values).await?,
         })
     }
 
@@ -180,17 +203,12 @@ impl Platform {
         target: &FlyTarget,
         image: &str,
     ) -> Result<Volume, ProvisionError> {
-        let volume = NewVolume {
-            name: target.volume.name.clone(),
-            region: target.region.clone(),
-            size_gb: target.volume.size_gb,
-            encrypted: true,
-            snapshot_retention: target.volume.snapshot_days,
-            compute: machine_config::guest(target),
-            compute_image: image.to_owned(),
-        };
         Ok(match self {
-            Self::Api(fly) => fly.create_volume(app, &volume).await?,
+            Self::Api(fly) => {
+                let volume = new_volume(target, image);
+                fly.create_volume(app, &volume).await?
+            }
+            Self::Flyctl(flyctl) => flyctl.create_volume(app, target).await?,
         })
     }
 
@@ -207,6 +225,7 @@ impl Platform {
     ) -> Result<NeedsRestart, ProvisionError> {
         Ok(match self {
             Self::Api(fly) => fly.extend_volume(app, id, size_gb).await?,
+            Self::Flyctl(flyctl) => flyctl.extend_volume(app, id, size_gb).await?,
         })
     }
 
@@ -223,6 +242,7 @@ impl Platform {
     ) -> Result<(), ProvisionError> {
         match self {
             Self::Api(fly) => fly.keep_snapshots(app, id, days).await?,
+            Self::Flyctl(flyctl) => flyctl.keep_snapshots(app, id, days).await?,
         }
         Ok(())
     }
@@ -235,6 +255,7 @@ impl Platform {
     pub async fn certificates(&self, app: &str) -> Result<Vec<Certificate>, ProvisionError> {
         Ok(match self {
             Self::Api(fly) => fly.certificates(app).await?,
+            Self::Flyctl(flyctl) => flyctl.certificates(app).await?,
         })
     }
 
@@ -250,6 +271,7 @@ impl Platform {
     ) -> Result<Option<Certificate>, ProvisionError> {
         Ok(match self {
             Self::Api(fly) => fly.certificate(app, host).await?,
+            Self::Flyctl(flyctl) => flyctl.certificate(app, host).await?,
         })
     }
 
@@ -265,6 +287,7 @@ impl Platform {
     ) -> Result<Certificate, ProvisionError> {
         Ok(match self {
             Self::Api(fly) => fly.request_certificate(app, host).await?,
+            Self::Flyctl(flyctl) => flyctl.request_certificate(app, host).await?,
         })
     }
 
@@ -280,6 +303,7 @@ impl Platform {
     ) -> Result<Certificate, ProvisionError> {
         Ok(match self {
             Self::Api(fly) => fly.check_certificate(app, host).await?,
+            Self::Flyctl(flyctl) => flyctl.check_certificate(app, host).await?,
         })
     }
 
@@ -291,7 +315,28 @@ impl Platform {
     pub async fn remove_certificate(&self, app: &str, host: &str) -> Result<(), ProvisionError> {
         match self {
             Self::Api(fly) => fly.remove_certificate(app, host).await?,
+            Self::Flyctl(flyctl) => flyctl.remove_certificate(app, host).await?,
         }
         Ok(())
+    }
+}
+
+/// Returns a flyctl that acts with the configured token, or with its own login.
+fn flyctl(target: &FlyTarget) -> Result<Flyctl, ProvisionError> {
+    let given = target.token.as_ref().map(|given| given.secret.clone());
+    let token = given.zip(configured_token(target)?);
+    Ok(Flyctl::new(target.flyctl.clone(), &target.hosts, token))
+}
+
+/// Returns the volume that the configuration names, for a machine of its size that runs `image`.
+fn new_volume(target: &FlyTarget, image: &str) -> NewVolume {
+    NewVolume {
+        name: target.volume.name.clone(),
+        region: target.region.clone(),
+        size_gb: target.volume.size_gb,
+        encrypted: true,
+        snapshot_retention: target.volume.snapshot_days,
+        compute: machine_config::guest(target),
+        compute_image: image.to_owned(),
     }
 }

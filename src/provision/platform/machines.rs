@@ -1,6 +1,7 @@
 //! Machines: made, changed and started, and awaited until they run.
 //!
-//! Over the API a change is made under a lease, of the configuration that is there then.
+//! Over the API a change is made under a lease, of the configuration that is there then. Through flyctl
+//! it is a deploy of a complete `fly.toml`, and flyctl takes the lease.
 
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use super::Platform;
 use crate::{
     config::FlyTarget,
     fly::{
-        Fly,
+        Action, Fly,
         resources::{Machine, MachineUpdate, NewMachine, Volume},
     },
-    provision::{ProvisionError, machine_config},
+    flyctl::{Deploy, Flyctl},
+    provision::{ProvisionError, fly_toml::fly_toml, machine_config},
 };
 
 /// How long a change of a machine may hold it, before another client may.
@@ -47,6 +49,7 @@ impl Platform {
     pub async fn machine(&self, app: &str, id: &str) -> Result<Machine, ProvisionError> {
         Ok(match self {
             Self::Api(fly) => fly.machine(app, id).await?,
+            Self::Flyctl(flyctl) => flyctl.machine(app, id).await?,
         })
     }
 
@@ -58,6 +61,7 @@ impl Platform {
     pub async fn create_machine(&self, launch: &Launch<'_>) -> Result<Machine, ProvisionError> {
         match self {
             Self::Api(fly) => create(fly, launch).await,
+            Self::Flyctl(flyctl) => deploy(flyctl, Action::CreateMachine, launch).await,
         }
     }
 
@@ -73,6 +77,7 @@ impl Platform {
     ) -> Result<Machine, ProvisionError> {
         match self {
             Self::Api(fly) => update(fly, id, launch).await,
+            Self::Flyctl(flyctl) => deploy(flyctl, Action::UpdateMachine, launch).await,
         }
     }
 
@@ -88,6 +93,7 @@ impl Platform {
                 let machine = fly.machine(app, id).await?;
                 await_start(fly, app, &machine).await
             }
+            Self::Flyctl(flyctl) => Ok(flyctl.start_machine(app, id).await?),
         }
     }
 
@@ -106,6 +112,7 @@ impl Platform {
                 fly.restart_machine(app, &machine.id, None).await?;
                 await_start(fly, app, machine).await
             }
+            Self::Flyctl(flyctl) => Ok(flyctl.restart_machine(app, &machine.id).await?),
         }
     }
 }
@@ -150,4 +157,24 @@ async fn update(fly: &Fly, id: &str, launch: &Launch<'_>) -> Result<Machine, Pro
 async fn await_start(fly: &Fly, app: &str, machine: &Machine) -> Result<(), ProvisionError> {
     let started = fly.wait_for_state(app, machine, "started", STATE_PATIENCE);
     Ok(started.await?)
+}
+
+async fn deploy(
+    flyctl: &Flyctl,
+    action: Action,
+    launch: &Launch<'_>,
+) -> Result<Machine, ProvisionError> {
+    let mut target = launch.target.clone();
+    if let Some(volume) = launch.volume {
+        // By its name the machine gets it, or keeps it: another name would be another machine.
+        target.volume.name.clone_from(&volume.name);
+    }
+    let deploy = Deploy {
+        app: launch.app,
+        image: launch.image,
+        fly_toml: &fly_toml(launch.app, &target, launch.image),
+        volume_id: launch.volume.map(|volume| volume.id.as_str()),
+        action,
+    };
+    Ok(flyctl.deploy(&deploy).await?)
 }
