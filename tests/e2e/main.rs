@@ -5,6 +5,7 @@
 
 mod commands;
 mod crash;
+mod flyctl;
 mod harness;
 mod judges;
 mod local_target;
