@@ -41,6 +41,7 @@ mod tests;
 mod token;
 mod volumes;
 
+pub(crate) use self::refusal::told_reason;
 pub use self::{
     action::{Action, Asked},
     error::{FlyError, Reason, Refusal},

@@ -14,6 +14,7 @@ pub mod dirty;
 pub mod error_report;
 pub mod exit_code;
 pub mod fly;
+pub mod flyctl;
 pub mod guard;
 pub mod http;
 pub mod ignore_rules;

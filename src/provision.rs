@@ -13,6 +13,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `name` | which name, when the one that was asked for is somebody else's; pure |
+//! | `platform` | who is asked and told: the API, or an installed flyctl |
 //! | `actual` | what is there, read at once |
 //! | `machine_config` | the machine's configuration: wanted, compared, updated; pure |
 //! | `plan` | from wanted and actual to steps; pure |
@@ -22,10 +23,9 @@
 //! | `records` | the DNS records that a domain needs; pure |
 //! | `choice` | asking which organisation is meant |
 //! | `fly_toml` | the same as a file for `fly deploy`; pure |
-//! | `flyctl` | the same through an installed flyctl |
 //! | `teller` | what a person sees of it |
 //!
-//! How the platform is spoken to is a matter of [`crate::fly`].
+//! How the platform is spoken to is a matter of [`crate::fly`], and of [`crate::flyctl`].
 
 pub mod actual;
 mod apply;
@@ -36,6 +36,7 @@ pub mod machine_config;
 mod name;
 mod online;
 pub mod plan;
+pub mod platform;
 pub mod record;
 pub mod records;
 pub mod teller;
@@ -45,6 +46,7 @@ use onsave_protocol::{Secret, Sha256Digest, wire::v2::SignedHealth};
 use self::{
     actual::{Actual, Question, ServerSeen},
     plan::{Plan, SecretWish, Step, Wanted, WantedImage},
+    platform::Platform,
 };
 pub use self::{error::ProvisionError, record::Record, teller::Teller};
 use crate::{
@@ -125,7 +127,7 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct Provisioner<'a> {
     site: Site<'a>,
-    fly: Fly,
+    platform: Platform,
     choose: ChooseOrganisationSlot<'a>,
 }
 
@@ -175,13 +177,12 @@ impl<'a> Provisioner<'a> {
     ///
     /// # Errors
     ///
-    /// [`ProvisionError::NoToken`], [`ProvisionError::BadToken`], and an address of the platform that
-    /// is none.
+    /// Those of [`Platform::of`].
     pub fn new(site: Site<'a>, choose: ChooseOrganisation<'a>) -> Result<Self, ProvisionError> {
-        let fly = connect(site.target)?;
+        let platform = Platform::of(site.target)?;
         Ok(Self {
             site,
-            fly,
+            platform,
             choose: ChooseOrganisationSlot(choose),
         })
     }
@@ -236,7 +237,7 @@ impl<'a> Provisioner<'a> {
             names.insert(0, record.app.clone());
         }
         while let Some(name) = names.first() {
-            match self.fly.app(name).await? {
+            match self.platform.app(name).await? {
                 AppLookup::Ours(app) => return Ok((vec![name.clone()], Some(app))),
                 AppLookup::Free => return Ok((names, None)),
                 AppLookup::TakenByOthers if self.insists_on_name() => break,
@@ -270,7 +271,7 @@ impl<'a> Provisioner<'a> {
             digest: record.and_then(|record| record.secret_digest.as_deref()),
             secret_begun: next.is_some(),
         };
-        let mut actual = actual::look(&self.fly, app, &question).await?;
+        let mut actual = actual::look(&self.platform, app, &question).await?;
         let takes_next = match (&actual.server, &next) {
             (ServerSeen::RefusesSecret, Some(next)) if known.is_some() => {
                 actual::ask(&url, next).await
@@ -324,12 +325,12 @@ impl<'a> Provisioner<'a> {
 
     /// Returns the name of an image in the app's own repository.
     fn reference(&self, app: &str, image: &Image) -> String {
-        format!("{}/{app}:{}", self.fly.registry_host(), image.tag())
+        format!("{}/{app}:{}", self.platform.registry_host(), image.tag())
     }
 
     /// Returns the organisation that a new app is made in.
     async fn organisation(&self) -> Result<String, ProvisionError> {
-        let reached = self.fly.organisations().await?;
+        let reached = self.platform.organisations().await?;
         let slug = match (&self.site.target.organisation, reached.as_slice()) {
             (Some(slug), _) if reached.iter().any(|o| o.slug == *slug) => slug,
             // The token's own word for the user's organisation, whatever that is called.
@@ -370,15 +371,21 @@ impl<'a> Provisioner<'a> {
 /// [`ProvisionError::NoToken`], [`ProvisionError::BadToken`], and an address of the platform that is
 /// none.
 pub fn connect(target: &FlyTarget) -> Result<Fly, ProvisionError> {
+    let token = configured_token(target)?.ok_or(ProvisionError::NoToken)?;
+    Ok(Fly::new(token, &target.hosts)?)
+}
+
+/// Returns the token that the configuration gives.
+fn configured_token(target: &FlyTarget) -> Result<Option<Token>, ProvisionError> {
     let Some(given) = &target.token else {
-        return Err(ProvisionError::NoToken);
+        return Ok(None);
     };
     let text = String::from_utf8_lossy(given.secret.expose());
     let token = Token::parse(&text).map_err(|source| ProvisionError::BadToken {
         origin: given.source.to_string(),
         source,
     })?;
-    Ok(Fly::new(token, &target.hosts)?)
+    Ok(Some(token))
 }
 
 /// Returns where an app is reached: scheme and host.

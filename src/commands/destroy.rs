@@ -7,7 +7,7 @@ use crate::{
     cli::DestroyArgs,
     config::Config,
     fly::resources::AppLookup,
-    provision::{self, ProvisionError},
+    provision::{self, ProvisionError, platform::Platform},
     state_folder::SiteState,
 };
 
@@ -23,9 +23,9 @@ pub(super) async fn run(
     state: &SiteState,
 ) -> Result<String, CommandError> {
     let target = fly_target(&config)?;
-    let fly = provision::connect(target)?;
+    let platform = Platform::of(target)?;
     let app = provision::app_name(&config, state);
-    let there = fly.app(&app).await.map_err(ProvisionError::from)?;
+    let there = platform.app(&app).await?;
     match there {
         AppLookup::Ours(_) => {}
         AppLookup::Free => {
@@ -41,7 +41,7 @@ pub(super) async fn run(
     if typed.trim() != app {
         return Err(CommandError::NotConfirmed { app });
     }
-    fly.delete_app(&app).await.map_err(ProvisionError::from)?;
+    platform.delete_app(&app).await?;
     state.forget_fly()?;
     Ok(done(&app, args.json, "destroyed"))
 }

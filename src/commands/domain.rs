@@ -8,8 +8,8 @@ use super::{CommandError, provision::fly_target};
 use crate::{
     cli::{DomainCommand, DomainName},
     config::{self, Config, FlyTarget, KeyValue},
-    fly::{Fly, resources::Certificate},
-    provision::{self, ProvisionError, Record, records},
+    fly::resources::Certificate,
+    provision::{self, ProvisionError, Record, platform::Platform, records},
     state_folder::SiteState,
 };
 
@@ -48,7 +48,7 @@ pub(super) async fn run(
 ) -> Result<String, CommandError> {
     let target = fly_target(&config)?;
     let domains = Domains {
-        fly: provision::connect(target)?,
+        platform: Platform::of(target)?,
         app: provision::app_name(&config, state),
         config: &config,
         target,
@@ -63,7 +63,7 @@ pub(super) async fn run(
 }
 
 struct Domains<'a> {
-    fly: Fly,
+    platform: Platform,
     app: String,
     config: &'a Config,
     target: &'a FlyTarget,
@@ -92,7 +92,7 @@ impl Domains<'_> {
     }
 
     async fn list(&self, json: bool) -> Result<String, CommandError> {
-        let certificates = self.fly.certificates(&self.app).await.map_err(fly_error)?;
+        let certificates = self.platform.certificates(&self.app).await?;
         if json {
             let all: Vec<_> = certificates.iter().map(output).collect();
             return Ok(super::json_line(&serde_json::json!({ "domains": all })));
@@ -124,8 +124,8 @@ impl Domains<'_> {
                 app: self.app.clone(),
             });
         }
-        let checked = self.fly.check_certificate(&self.app, domain).await;
-        Ok(told(&checked.map_err(fly_error)?, json))
+        let checked = self.platform.check_certificate(&self.app, domain);
+        Ok(told(&checked.await?, json))
     }
 
     async fn remove(&self, domain: &DomainName, json: bool) -> Result<String, CommandError> {
@@ -137,8 +137,7 @@ impl Domains<'_> {
                 app: self.app.clone(),
             });
         }
-        let removed = self.fly.remove_certificate(&self.app, domain).await;
-        removed.map_err(fly_error)?;
+        self.platform.remove_certificate(&self.app, domain).await?;
         if listed {
             let mut domains = self.target.domains.clone();
             domains.retain(|known| known != domain);
@@ -153,13 +152,12 @@ impl Domains<'_> {
     }
 
     async fn certificate(&self, domain: &str) -> Result<Option<Certificate>, CommandError> {
-        let certificate = self.fly.certificate(&self.app, domain).await;
-        certificate.map_err(fly_error)
+        Ok(self.platform.certificate(&self.app, domain).await?)
     }
 
     async fn request(&self, domain: &str) -> Result<Certificate, CommandError> {
-        let requested = self.fly.request_certificate(&self.app, domain).await;
-        requested.map_err(fly_error)
+        let requested = self.platform.request_certificate(&self.app, domain);
+        Ok(requested.await?)
     }
 
     fn write(&self, domains: Vec<String>) -> Result<(), CommandError> {
@@ -179,10 +177,6 @@ impl Domains<'_> {
             .store(&path)
             .map_err(|source| ProvisionError::Record { path, source }.into())
     }
-}
-
-fn fly_error(error: crate::fly::FlyError) -> CommandError {
-    ProvisionError::from(error).into()
 }
 
 fn status(certificate: &Certificate) -> &'static str {

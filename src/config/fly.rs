@@ -13,7 +13,7 @@ use super::{
     raw::{Reading, SettingValue},
     secret, url,
 };
-use crate::{fly::Hosts, surroundings::Surroundings};
+use crate::{fly::Hosts, flyctl, surroundings::Surroundings};
 
 /// The variables that hold the platform's token, the first that is set wins.
 pub(crate) const TOKEN_VARIABLES: [&str; 2] = ["FLY_ACCESS_TOKEN", "FLY_API_TOKEN"];
@@ -62,6 +62,8 @@ pub struct FlyTarget {
     pub hosts: Hosts,
     /// The running program: the server beside it goes into the image.
     pub program: Option<PathBuf>,
+    /// The installed `flyctl`, where that does the work.
+    pub flyctl: flyctl::Setup,
 }
 
 /// A secret, and where a person finds it.
@@ -134,13 +136,33 @@ impl CpuKind {
     }
 }
 
-impl fmt::Display for Guest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Guest {
+    /// Returns the platform's name of a machine with these processors.
+    #[must_use]
+    pub fn size(&self) -> String {
         let cpu = match self.kind {
             CpuKind::Shared => "shared-cpu",
             CpuKind::Performance => "performance",
         };
-        write!(f, "{cpu}-{}x, {} MB", self.cpus, self.memory_mb)
+        format!("{cpu}-{}x", self.cpus)
+    }
+}
+
+impl fmt::Display for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {} MB", self.size(), self.memory_mb)
+    }
+}
+
+impl FlyTarget {
+    /// Returns whether the platform can be asked at all: with a token, or through an installed
+    /// flyctl, which has a login of its own.
+    #[must_use]
+    pub const fn reaches_platform(&self) -> bool {
+        match self.driver {
+            FlyDriver::Api => self.token.is_some(),
+            FlyDriver::Flyctl => self.flyctl.is_installed(),
+        }
     }
 }
 
@@ -256,6 +278,7 @@ impl FlySection {
             secret: given.secret,
             hosts: Hosts::of(surroundings),
             program: surroundings.program.clone(),
+            flyctl: flyctl::Setup::of(surroundings),
         })
     }
 }

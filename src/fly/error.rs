@@ -346,46 +346,54 @@ impl Refusal {
     /// Returns what to do next, in words; nothing where only the platform's own words help.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        let hint = match &self.reason {
-            Reason::BadToken | Reason::TokenMayNot | Reason::TokenCannotCreateApps => {
-                self.token_hint()
+        self.reason.hint(&self.asked, self.retry_after)
+    }
+}
+
+impl Reason {
+    /// Returns what to do next, in words; nothing where only the platform's own words help.
+    #[must_use]
+    pub fn hint(&self, asked: &Asked, retry_after: Option<Duration>) -> Option<String> {
+        let hint = match self {
+            Self::BadToken | Self::TokenMayNot | Self::TokenCannotCreateApps => {
+                self.token_hint(asked)
             }
-            Reason::NameTaken => "choose another app name: names are shared by all of Fly.io".into(),
-            Reason::MachineNameTaken => "destroy the other machine of this name, or let it be used".into(),
-            Reason::NoRoomAtVolume => "the volume's host is full: try again later, or restore its newest snapshot to a new volume; a volume cannot move".into(),
-            Reason::NoCapacity => "try again later, or choose another region".into(),
-            Reason::OverQuota => "ask billing@fly.io to raise the organisation's quota, or remove machines that are not needed".into(),
-            Reason::VolumeElsewhere => "set the region to that of the volume; a volume cannot move".into(),
-            Reason::VolumeGone => "run it again: a volume that is gone is made anew, and the site is published to it".into(),
-            Reason::CardNeeded { url } => format!("add a payment method at {url}, then run it again"),
-            Reason::HighRisk { url } => format!("unlock the account at {url}, then run it again"),
-            Reason::Trial { url } => format!("the free trial does not cover this: add a card at {url}, then run it again"),
-            Reason::ImageNotVisible => "run it again in a minute; if it stays, check that the image's name is right and that it was pushed".into(),
-            Reason::SecretsNotVisible => "run it again in a minute".into(),
-            Reason::LeaseHeld { by } => format!(
+            Self::NameTaken => "choose another app name: names are shared by all of Fly.io".into(),
+            Self::MachineNameTaken => "destroy the other machine of this name, or let it be used".into(),
+            Self::NoRoomAtVolume => "the volume's host is full: try again later, or restore its newest snapshot to a new volume; a volume cannot move".into(),
+            Self::NoCapacity => "try again later, or choose another region".into(),
+            Self::OverQuota => "ask billing@fly.io to raise the organisation's quota, or remove machines that are not needed".into(),
+            Self::VolumeElsewhere => "set the region to that of the volume; a volume cannot move".into(),
+            Self::VolumeGone => "run it again: a volume that is gone is made anew, and the site is published to it".into(),
+            Self::CardNeeded { url } => format!("add a payment method at {url}, then run it again"),
+            Self::HighRisk { url } => format!("unlock the account at {url}, then run it again"),
+            Self::Trial { url } => format!("the free trial does not cover this: add a card at {url}, then run it again"),
+            Self::ImageNotVisible => "run it again in a minute; if it stays, check that the image's name is right and that it was pushed".into(),
+            Self::SecretsNotVisible => "run it again in a minute".into(),
+            Self::LeaseHeld { by } => format!(
                 "{} changes the machine: wait until that is over, or until its lease ends, and run it again",
                 by.as_deref().unwrap_or("somebody else")
             ),
-            Reason::ChangedMeanwhile => "somebody else changed the machine: run it again".into(),
-            Reason::ImageTooBig => "use a smaller image: at most 8 GB unpacked".into(),
-            Reason::RateLimited => match self.retry_after {
+            Self::ChangedMeanwhile => "somebody else changed the machine: run it again".into(),
+            Self::ImageTooBig => "use a smaller image: at most 8 GB unpacked".into(),
+            Self::RateLimited => match retry_after {
                 Some(wait) => format!("wait {} s and run it again", wait.as_secs().max(1)),
                 None => "wait a minute and run it again".into(),
             },
-            Reason::NotFound => "check the app's name and that the token is for its organisation".into(),
-            Reason::NoSuchCall => "check FLY_FLAPS_BASE_URL; if it is not set, this version of onsave may be too old for Fly.io".into(),
-            Reason::NotInTime | Reason::PlatformFailed => "see https://status.flyio.net; what is done stays done: run it again".into(),
-            Reason::Unknown => return None,
+            Self::NotFound => "check the app's name and that the token is for its organisation".into(),
+            Self::NoSuchCall => "check FLY_FLAPS_BASE_URL; if it is not set, this version of onsave may be too old for Fly.io".into(),
+            Self::NotInTime | Self::PlatformFailed => "see https://status.flyio.net; what is done stays done: run it again".into(),
+            Self::Unknown => return None,
         };
         Some(hint)
     }
 
-    fn token_hint(&self) -> String {
-        match (&self.reason, self.asked.action) {
-            (Reason::TokenCannotCreateApps, _) | (_, Action::CreateApp) => format!(
+    fn token_hint(&self, asked: &Asked) -> String {
+        match (self, asked.action) {
+            (Self::TokenCannotCreateApps, _) | (_, Action::CreateApp) => format!(
                 "creating an app needs a token of its organisation, not of one app and not read-only: {MAKE_A_TOKEN}"
             ),
-            (Reason::TokenMayNot, _) => format!(
+            (Self::TokenMayNot, _) => format!(
                 "the token is read-only, or for another app or organisation: {MAKE_A_TOKEN}"
             ),
             _ => format!(

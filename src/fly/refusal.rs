@@ -88,6 +88,58 @@ pub(super) fn spoken(asked: &Asked, answer: &Answer, message: &str) -> Refusal {
     }
 }
 
+/// Returns what a refusal means that a tool tells in words, without a status or an answer.
+pub(crate) fn told_reason(action: Action, text: &str) -> Reason {
+    by_text(action, text)
+        .or_else(|| by_tool(action, text))
+        .unwrap_or(Reason::Unknown)
+}
+
+/// The platform's own words and the tool's sentences, as far as they are not the platform's.
+fn by_tool(action: Action, text: &str) -> Option<Reason> {
+    let says = |parts: &[&str]| holds(text, parts);
+    let code = [
+        "name_taken",
+        "volume_placement_capacity",
+        "insufficient_capacity",
+    ];
+    if let Some(code) = code.into_iter().find(|code| says(&[code])) {
+        return by_code(action, 422, code);
+    }
+    let reason = if says(&[
+        "no access token available",
+        "token validation error",
+        "verify auth token",
+        "must be authenticated",
+        "not authenticated",
+        "unauthenticated",
+        "unauthorized",
+    ]) {
+        Reason::BadToken
+    } else if says(&["not authorized", "permission denied", "forbidden"]) {
+        by_status(action, 403, text)
+    } else if says(&["too many requests", "rate limit"]) {
+        Reason::RateLimited
+    } else if says(&["could not find image"]) {
+        Reason::ImageNotVisible
+    } else if says(&["needs an unattached volume"]) {
+        Reason::VolumeGone
+    } else if says(&["deadline_exceeded", "deadline exceeded", "timeout reached"]) {
+        Reason::NotInTime
+    } else if says(&[
+        "internal server error",
+        "bad gateway",
+        "service unavailable",
+    ]) {
+        Reason::PlatformFailed
+    } else if says(&["app not found"]) || action == Action::LookUpApp && says(&["not found"]) {
+        Reason::NotFound
+    } else {
+        return None;
+    };
+    Some(reason)
+}
+
 /// Returns what a refusal means. The order matters where a status has several meanings.
 fn recognise(action: Action, status: u16, code: &str, text: &str) -> Reason {
     by_code(action, status, code)

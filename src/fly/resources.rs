@@ -423,7 +423,7 @@ pub struct Region {
 }
 
 /// Lists come as `null` where they are empty, and so may whatever has no value.
-pub(super) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(crate) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,

@@ -124,7 +124,7 @@ impl Token {
     }
 
     /// Returns `text` with everything of the token in it masked: an answer may repeat what it got.
-    pub(super) fn masked(&self, text: &str) -> String {
+    pub(crate) fn masked(&self, text: &str) -> String {
         let whole = text.replace(&self.text, MASK);
         self.text
             .split(',')

@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use futures_util::try_join;
 use onsave_protocol::{Secret, wire::v2::SignedHealth};
 
+use super::{
+    ProvisionError,
+    platform::{Inventory, Platform},
+};
 use crate::{
-    fly::{
-        Fly, FlyError,
-        resources::{App, Certificate, IpAssignment, Machine, Volume},
-    },
+    fly::resources::{App, Certificate, IpAssignment, Machine, Volume},
     publish::{Endpoint, PublishError, Publisher},
 };
 
@@ -88,16 +88,19 @@ pub struct Question<'a> {
 ///
 /// # Errors
 ///
-/// [`FlyError`]; a server that does not answer is none.
-pub async fn look(fly: &Fly, app: App, question: &Question<'_>) -> Result<Actual, FlyError> {
-    let name = app.name.clone();
-    let (ips, secrets, volumes, machines, certificates) = try_join!(
-        fly.ips(&name),
-        fly.secrets(&name),
-        fly.volumes(&name),
-        fly.machines(&name),
-        fly.certificates(&name),
-    )?;
+/// When the platform does not answer, or refuses; a server that does not answer is none.
+pub async fn look(
+    platform: &Platform,
+    app: App,
+    question: &Question<'_>,
+) -> Result<Actual, ProvisionError> {
+    let Inventory {
+        ips,
+        secrets,
+        volumes,
+        machines,
+        certificates,
+    } = platform.inventory(&app.name).await?;
     let has_previous_secret = secrets.iter().any(|secret| secret.name == PREVIOUS_SECRET);
     let secret_digest = secrets
         .into_iter()

@@ -3,41 +3,25 @@
 //! What one step makes, later ones need: it is carried along, and a step that was done in an earlier
 //! run left the same on the platform, where looking found it.
 
-use std::time::Duration;
-
 use onsave_protocol::Secret;
 use serde_json::Value;
 
 use super::{
     Found, Outcome, ProvisionError, Provisioner, Teller,
     actual::{PREVIOUS_SECRET, SECRET, ServerSeen},
-    known_secret, machine_config,
+    known_secret,
     plan::{SecretReason, Step, WantedImage},
+    platform::Launch,
     record::Record,
     url_of, wanted_digest,
 };
 use crate::{
     fly::{
-        FlyError, Reason, nearest_regions,
-        resources::{
-            AppLookup, Certificate, Machine, MachineUpdate, NeedsRestart, NewMachine, NewVolume,
-            Region,
-        },
+        Reason,
+        resources::{Certificate, Machine, NeedsRestart, Volume},
     },
     registry::{Credentials, Registry},
 };
-
-/// How long a change of a machine may hold it, before another client may.
-const LEASE: Duration = Duration::from_mins(2);
-
-/// How long a machine may take to be in the state that it was asked for.
-const STATE_PATIENCE: Duration = Duration::from_mins(3);
-
-/// The name of the machine: with it, one whose creation was not confirmed is found again.
-const MACHINE_NAME: &str = "onsave";
-
-/// How many other regions are offered when one has no room.
-const OFFERED_REGIONS: usize = 3;
 
 /// What the steps so far came to.
 struct Progress {
@@ -45,7 +29,7 @@ struct Progress {
     names: Vec<String>,
     /// The image's name, once it is known.
     image: String,
-    volume_id: Option<String>,
+    volume: Option<Volume>,
     machine: Option<Machine>,
     secrets_version: Option<u64>,
     /// The secret that the server has to take at the end.
@@ -79,7 +63,8 @@ impl Provisioner<'_> {
                 Ok(more) => teller.done(more.as_deref()),
                 Err(error) => {
                     teller.failed();
-                    return Err(self.with_advice(error, &progress).await);
+                    let target = self.site.target;
+                    return Err(self.platform.advised(error, &progress.app, target).await);
                 }
             }
             if *step == Step::CreateApp {
@@ -104,47 +89,6 @@ impl Provisioner<'_> {
         })
     }
 
-    /// Returns the error with what only the platform can add: where else there is room, and whose bill
-    /// it is.
-    async fn with_advice(&self, error: ProvisionError, progress: &Progress) -> ProvisionError {
-        let ProvisionError::Fly(error) = error else {
-            return error;
-        };
-        let organisation = match self.fly.app(&progress.app).await {
-            Ok(AppLookup::Ours(app)) => app.organization.slug,
-            _ => return error.into(),
-        };
-        if error.reason() != Some(&Reason::NoCapacity) {
-            return error.for_organisation(&organisation).into();
-        }
-        let region = &self.site.target.region;
-        let nearest = match self.regions_with_room(region, &organisation).await {
-            Ok(nearest) => nearest,
-            Err(unknown) => {
-                tracing::debug!(%unknown, "it is not known which regions have room");
-                Vec::new()
-            }
-        };
-        ProvisionError::NoRoom {
-            region: region.clone(),
-            nearest,
-            source: Box::new(error),
-        }
-    }
-
-    async fn regions_with_room(
-        &self,
-        region: &str,
-        organisation: &str,
-    ) -> Result<Vec<String>, FlyError> {
-        let all = self.fly.regions().await?;
-        let nearest = nearest_regions(region, &all);
-        let guest = machine_config::guest(self.site.target);
-        let rooms = self.fly.with_room(organisation, &guest, &nearest).await?;
-        let told = |region: &&Region| format!("{} ({})", region.code, region.name);
-        Ok(rooms.iter().take(OFFERED_REGIONS).map(told).collect())
-    }
-
     fn beginning(&self, found: &Found) -> Result<Progress, ProvisionError> {
         let machine = found.plan.machine_id.as_ref().and_then(|id| {
             let mut machines = found.actual.machines.iter();
@@ -166,7 +110,10 @@ impl Provisioner<'_> {
             app: found.app().to_owned(),
             names: found.names.clone(),
             image,
-            volume_id: found.plan.volume_id.clone(),
+            volume: found.plan.volume_id.as_ref().and_then(|id| {
+                let mut volumes = found.actual.volumes.iter();
+                volumes.find(|volume| volume.id == *id).cloned()
+            }),
             machine: machine.cloned(),
             secrets_version: None,
             secret: known_secret(&self.site)?,
@@ -202,39 +149,44 @@ impl Provisioner<'_> {
                 self.rename_image(found, progress);
                 return Ok(Some(format!("{} in {organisation}", progress.app)));
             }
-            Step::AssignIp(kind) => self.fly.assign_ip(&app, *kind).await?,
+            Step::AssignIp(kind) => self.platform.assign_ip(&app, *kind).await?,
             Step::PushImage { .. } => return self.push_image(found, &app).await,
             Step::SetSecret(reason) => self.set_secret(*reason, found, progress).await?,
             Step::CreateVolume => {
-                let id = self.create_volume(progress).await?;
-                progress.volume_id = Some(id.clone());
+                let target = self.site.target;
+                let made = self.platform.create_volume(&app, target, &progress.image);
+                let volume = made.await?;
+                let id = volume.id.clone();
+                progress.volume = Some(volume);
                 return Ok(Some(id));
             }
             Step::ExtendVolume { id, to_gb, .. } => {
                 self.extend_volume(id, *to_gb, progress).await?;
             }
-            Step::KeepSnapshots { id, days } => self.fly.keep_snapshots(&app, id, *days).await?,
+            Step::KeepSnapshots { id, days } => {
+                self.platform.keep_snapshots(&app, id, *days).await?;
+            }
             Step::CreateMachine => {
-                let machine = self.create_machine(progress).await?;
+                let launch = self.launch(progress);
+                let machine = self.platform.create_machine(&launch).await?;
                 let id = machine.id.clone();
                 progress.machine = Some(machine);
                 return Ok(Some(id));
             }
-            Step::UpdateMachine { id, .. } => self.update_machine(id, progress).await?,
-            Step::StartMachine { id } => {
-                self.fly.start_machine(&app, id, None).await?;
-                let machine = self.fly.machine(&app, id).await?;
-                self.await_start(&app, &machine).await?;
+            Step::UpdateMachine { id, .. } => {
+                let launch = self.launch(progress);
+                progress.machine = Some(self.platform.update_machine(id, &launch).await?);
             }
+            Step::StartMachine { id } => self.platform.start_machine(&app, id).await?,
             Step::AwaitServer => self.await_server(progress).await?,
             Step::RequestCertificate(domain) => {
-                let certificate = self.fly.request_certificate(&app, domain).await?;
+                let certificate = self.platform.request_certificate(&app, domain).await?;
                 progress.domains.push(domain.clone());
                 progress.certificates.push(certificate);
                 self.remember(progress)?;
             }
             Step::RemoveCertificate(domain) => {
-                self.fly.remove_certificate(&app, domain).await?;
+                self.platform.remove_certificate(&app, domain).await?;
                 progress.domains.retain(|known| known != domain);
                 self.remember(progress)?;
             }
@@ -246,7 +198,7 @@ impl Provisioner<'_> {
     async fn create_app(&self, progress: &mut Progress) -> Result<String, ProvisionError> {
         let organisation = self.organisation().await?;
         for name in progress.names.clone() {
-            match self.fly.create_app(&name, &organisation).await {
+            match self.platform.create_app(&name, &organisation).await {
                 Ok(()) => {
                     progress.app = name;
                     return Ok(organisation);
@@ -254,7 +206,7 @@ impl Provisioner<'_> {
                 // Names that nobody may look at are taken all the same.
                 Err(error)
                     if error.reason() == Some(&Reason::NameTaken) && !self.insists_on_name() => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
         Err(ProvisionError::NameTaken(self.site.config.app.clone()))
@@ -279,8 +231,8 @@ impl Provisioner<'_> {
         let Some(image) = &found.made else {
             return Ok(None);
         };
-        let credentials = Credentials::new("x", self.fly.registry_password());
-        let registry = Registry::new(self.fly.registry_host(), credentials)?;
+        let credentials = Credentials::new("x", self.platform.registry_password().await?);
+        let registry = Registry::new(self.platform.registry_host(), credentials)?;
         let pushed = registry.push(app, image, &image.tag(), |_| ()).await?;
         Ok(Some(if pushed.bytes_sent == 0 {
             "it is there".to_owned()
@@ -311,7 +263,7 @@ impl Provisioner<'_> {
             }
             SecretReason::First | SecretReason::Unknown | SecretReason::Unfinished => {}
         }
-        let change = self.fly.change_secrets(&progress.app, &values).await?;
+        let change = self.platform.change_secrets(&progress.app, &values).await?;
         progress.secrets_version = Some(change.version);
         progress.secret_digest = change
             .secrets
@@ -330,20 +282,6 @@ impl Provisioner<'_> {
         Ok(())
     }
 
-    async fn create_volume(&self, progress: &Progress) -> Result<String, ProvisionError> {
-        let target = self.site.target;
-        let volume = NewVolume {
-            name: target.volume.name.clone(),
-            region: target.region.clone(),
-            size_gb: target.volume.size_gb,
-            encrypted: true,
-            snapshot_retention: target.volume.snapshot_days,
-            compute: machine_config::guest(target),
-            compute_image: progress.image.clone(),
-        };
-        Ok(self.fly.create_volume(&progress.app, &volume).await?.id)
-    }
-
     async fn extend_volume(
         &self,
         id: &str,
@@ -351,60 +289,22 @@ impl Provisioner<'_> {
         progress: &Progress,
     ) -> Result<(), ProvisionError> {
         let app = &progress.app;
-        let needs_restart = self.fly.extend_volume(app, id, size_gb).await?;
+        let needs_restart = self.platform.extend_volume(app, id, size_gb).await?;
         if let (NeedsRestart::Yes, Some(machine)) = (needs_restart, &progress.machine) {
-            self.fly.restart_machine(app, &machine.id, None).await?;
-            self.await_start(app, machine).await?;
+            self.platform.restart_machine(app, machine).await?;
         }
         Ok(())
     }
 
-    async fn create_machine(&self, progress: &Progress) -> Result<Machine, ProvisionError> {
-        let target = self.site.target;
-        let volume_id = progress.volume_id.as_deref().unwrap_or_default();
-        let machine = NewMachine {
-            name: MACHINE_NAME.to_owned(),
-            region: target.region.clone(),
-            config: machine_config::wanted(target, &progress.image, volume_id),
-            min_secrets_version: progress.secrets_version,
-        };
-        let machine = self.fly.create_machine(&progress.app, &machine).await?;
-        self.await_start(&progress.app, &machine).await?;
-        Ok(machine)
-    }
-
-    async fn update_machine(
-        &self,
-        id: &str,
-        progress: &mut Progress,
-    ) -> Result<(), ProvisionError> {
-        let app = &progress.app;
-        let lease = self.fly.lease(app, id, LEASE, "onsave").await?;
-        let outcome = async {
-            // What it is now, and not what it was when it was looked at.
-            let machine = self.fly.machine(app, id).await?;
-            let volume_id = machine.mounted_volume().unwrap_or_default().to_owned();
-            let wanted = machine_config::wanted(self.site.target, &progress.image, &volume_id);
-            let update = MachineUpdate {
-                config: machine_config::updated(&machine.config, &wanted),
-                min_secrets_version: progress.secrets_version,
-            };
-            let machine = self.fly.update_machine(app, id, &update, &lease).await?;
-            self.await_start(app, &machine).await?;
-            Ok::<_, ProvisionError>(machine)
+    /// Returns what the machine is to run with, as far as that is known by now.
+    fn launch<'b>(&'b self, progress: &'b Progress) -> Launch<'b> {
+        Launch {
+            app: &progress.app,
+            target: self.site.target,
+            image: &progress.image,
+            volume: progress.volume.as_ref(),
+            secrets_version: progress.secrets_version,
         }
-        .await;
-        // Whatever came of it, others may change the machine again; a lease ends by itself, too.
-        let released = self.fly.release(app, id, lease).await;
-        progress.machine = Some(outcome?);
-        Ok(released?)
-    }
-
-    async fn await_start(&self, app: &str, machine: &Machine) -> Result<(), ProvisionError> {
-        let started = self
-            .fly
-            .wait_for_state(app, machine, "started", STATE_PATIENCE);
-        Ok(started.await?)
     }
 
     /// Waits until the server takes the secret, and notes that it does.

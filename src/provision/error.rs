@@ -6,7 +6,8 @@ use super::plan::Obstacle;
 use crate::{
     config::EditError,
     exit_code::ExitCode,
-    fly::{BadToken, FlyError, resources::Organisation},
+    fly::{BadToken, FlyError, Reason, resources::Organisation},
+    flyctl::FlyctlError,
     image::server_binary::ServerBinaryError,
     registry::RegistryError,
     state_folder::StateError,
@@ -33,6 +34,9 @@ pub enum ProvisionError {
     /// The platform refused, or did not answer.
     #[error(transparent)]
     Fly(#[from] FlyError),
+    /// The installed flyctl could not be made to do it.
+    #[error(transparent)]
+    Flyctl(#[from] FlyctlError),
     /// The token reaches no organisation.
     #[error("the token reaches no organisation")]
     NoOrganisation,
@@ -144,10 +148,16 @@ impl ProvisionError {
             | Self::SeveralOrganisations(_)
             | Self::UnknownOrganisation { .. }
             | Self::NameTaken(_)
+            | Self::Flyctl(FlyctlError::Missing)
             | Self::Edit(_) => ExitCode::Configuration,
-            Self::Fly(FlyError::NoAnswer { .. }) | Self::NotOnline { .. } => ExitCode::Unreachable,
-            Self::Fly(FlyError::Refused(_)) | Self::NoRoom { .. } => ExitCode::Refused,
+            Self::Fly(FlyError::NoAnswer { .. })
+            | Self::Flyctl(FlyctlError::TooSlow { .. })
+            | Self::NotOnline { .. } => ExitCode::Unreachable,
+            Self::Fly(FlyError::Refused(_))
+            | Self::Flyctl(FlyctlError::Failed(_))
+            | Self::NoRoom { .. } => ExitCode::Refused,
             Self::Fly(_)
+            | Self::Flyctl(_)
             | Self::NoSecret
             | Self::Obstacle(_)
             | Self::Image(_)
@@ -156,6 +166,17 @@ impl ProvisionError {
             | Self::Record { .. }
             | Self::Server(_)
             | Self::Worker(_) => ExitCode::Failure,
+        }
+    }
+
+    /// Returns what the platform's refusal means; nothing where it did not refuse.
+    #[must_use]
+    pub fn reason(&self) -> Option<&Reason> {
+        match self {
+            Self::Fly(error) => error.reason(),
+            Self::Flyctl(error) => error.reason(),
+            Self::NoRoom { .. } => Some(&Reason::NoCapacity),
+            _ => None,
         }
     }
 
@@ -173,6 +194,7 @@ impl ProvisionError {
                     .to_owned(),
             ),
             Self::Fly(error) => error.hint(),
+            Self::Flyctl(error) => error.hint(),
             Self::NoSecret => Some(
                 "run `onsave provision`: it sets a new one; or give the app's in ONSAVE_SYNC_SECRET"
                     .to_owned(),

@@ -4,9 +4,11 @@
 //! configuration is compared field by field with what is wanted, and nothing else of it is judged:
 //! what somebody added by hand stays.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
-use crate::config::{Autostop, FlyTarget};
+use crate::config::{Autostop, FlyDriver, FlyTarget};
 
 /// Where the volume is in the machine.
 pub const VOLUME_PATH: &str = "/srv";
@@ -22,6 +24,9 @@ pub const MARK: &str = "onsave";
 
 /// The configuration's field that names its image.
 const IMAGE: &str = "image";
+
+/// The field of a port whose order means nothing.
+const HANDLERS: &str = "handlers";
 
 /// When a volume grows by itself: this full, in percent.
 const EXTEND_PERCENT: u32 = 80;
@@ -77,7 +82,7 @@ pub fn wanted(target: &FlyTarget, image: &str, volume_id: &str) -> Value {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.into()))
         .collect();
-    json!({
+    let mut wanted = json!({
         IMAGE: image,
         "guest": guest(target),
         "env": environment,
@@ -92,7 +97,23 @@ pub fn wanted(target: &FlyTarget, image: &str, volume_id: &str) -> Value {
             "fly_process_group": "app",
             MARK: "1",
         },
-    })
+    });
+    if target.driver == FlyDriver::Flyctl {
+        without_what_no_fly_toml_says(&mut wanted);
+    }
+    wanted
+}
+
+/// A machine that flyctl deploys is known by its volume alone, and its checks go where the service is.
+fn without_what_no_fly_toml_says(wanted: &mut Value) {
+    let inside = ["/metadata", "/services/0/checks/0"]
+        .into_iter()
+        .zip([MARK, "port"]);
+    for (pointer, key) in inside {
+        if let Some(object) = wanted.pointer_mut(pointer).and_then(Value::as_object_mut) {
+            object.remove(key);
+        }
+    }
 }
 
 fn mount(target: &FlyTarget, volume_id: &str) -> Value {
@@ -145,9 +166,10 @@ pub fn differences(actual: &Value, wanted: &Value) -> Vec<String> {
     let Some(wanted) = wanted.as_object() else {
         return Vec::new();
     };
-    let different = wanted
-        .iter()
-        .filter(|(key, value)| !holds(actual.get(key.as_str()), value));
+    let different = wanted.iter().filter(|(key, value)| match key.as_str() {
+        IMAGE => !is_image(actual.get(IMAGE), value),
+        key => !holds(actual.get(key), value),
+    });
     different
         .map(|(key, value)| difference(key, actual.get(key.as_str()), value))
         .collect()
@@ -195,9 +217,13 @@ fn holds(actual: Option<&Value>, wanted: &Value) -> bool {
         return false;
     };
     match (actual, wanted) {
-        (Value::Object(actual), Value::Object(wanted)) => wanted
-            .iter()
-            .all(|(key, value)| holds(actual.get(key.as_str()), value)),
+        (Value::Object(actual), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, value)| match key.as_str() {
+                IMAGE => is_image(actual.get(IMAGE), value),
+                HANDLERS => same_words(actual.get(HANDLERS), value),
+                key => holds(actual.get(key), value),
+            })
+        }
         (Value::Array(actual), Value::Array(wanted)) => {
             actual.len() == wanted.len()
                 && actual
@@ -212,6 +238,30 @@ fn holds(actual: Option<&Value>, wanted: &Value) -> bool {
         }
         (actual, wanted) => actual == wanted,
     }
+}
+
+/// Returns whether an image is the one that is wanted: flyctl adds the digest to its name.
+#[must_use]
+pub fn is_image(actual: Option<&Value>, wanted: &Value) -> bool {
+    match (actual.and_then(Value::as_str), wanted.as_str()) {
+        (Some(actual), Some(wanted)) => {
+            let rest = actual.strip_prefix(wanted);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("@sha256:"))
+        }
+        _ => false,
+    }
+}
+
+/// Returns whether two lists have the same words, in whatever order.
+fn same_words(actual: Option<&Value>, wanted: &Value) -> bool {
+    let Some(actual) = actual.and_then(words) else {
+        return false;
+    };
+    words(wanted).is_some_and(|wanted| wanted == actual)
+}
+
+fn words(list: &Value) -> Option<BTreeSet<&str>> {
+    list.as_array()?.iter().map(Value::as_str).collect()
 }
 
 /// Durations come back as the platform writes them: `15s`, `1m30s`, or `15.000s`.
@@ -284,6 +334,24 @@ mod tests {
         actual["services"][0]["checks"][0]["interval"] = json!("15.0s");
         actual["stop_config"]["timeout"] = json!("0m30s");
         assert_eq!(differences(&actual, &config()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_flyctl_deploys_from_the_file_is_no_difference() {
+        let mut target = target();
+        target.driver = FlyDriver::Flyctl;
+        let wanted = wanted(&target, "ghcr.io/ann/server:1", "vol_1");
+        let mut actual = wanted.clone();
+        actual["image"] = json!("ghcr.io/ann/server:1@sha256:00ff");
+        actual["services"][0]["ports"][1]["handlers"] = json!(["http", "tls"]);
+        actual["metadata"]["fly_release_version"] = json!("3");
+        actual["env"]["FLY_PROCESS_GROUP"] = json!("app");
+        assert_eq!(differences(&actual, &wanted), Vec::<String>::new());
+        assert!(wanted.pointer("/metadata/onsave").is_none());
+        assert!(wanted.pointer("/services/0/checks/0/port").is_none());
+        actual["image"] = json!("ghcr.io/ann/server:10");
+        actual["services"][0]["ports"][1]["handlers"] = json!(["http"]);
+        assert_eq!(differences(&actual, &wanted).len(), 2);
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Provisioner<'_> {
             if is_over || looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 let seen = match machine {
-                    Some(id) => Some(self.fly.machine(app, id).await?),
+                    Some(id) => Some(self.platform.machine(app, id).await?),
                     None => None,
                 };
                 if is_over || seen.as_ref().is_some_and(gave_up) {

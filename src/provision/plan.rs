@@ -307,11 +307,11 @@ fn secret_reason(
 
 /// Returns whether the machine runs the image that is wanted.
 fn runs(wanted: &Wanted<'_>, machine: &Machine) -> bool {
-    let runs = machine.config.get("image").and_then(Value::as_str);
+    let runs = machine.config.get("image");
     match wanted.image {
         WantedImage::AsItIs => true,
         WantedImage::Made { reference, .. } | WantedImage::Public(reference) => {
-            runs == Some(reference)
+            machine_config::is_image(runs, &reference.as_str().into())
         }
     }
 }

@@ -11,7 +11,7 @@ use onsave_protocol::{Secret, wire::v2::SignedHealth};
 
 use super::TargetError;
 use crate::{
-    config::{Config, FlyTarget, TargetConfig},
+    config::{Config, FlyDriver, FlyTarget, TargetConfig},
     provision::{
         self, Goal, Outcome, ProvisionError, Provisioner, Record, ServerWish, Site, Teller,
         actual::{self, ServerSeen},
@@ -72,20 +72,24 @@ async fn ready(site: &Site<'_>) -> Result<Option<Record>, TargetError> {
     if record.app != *app && record.asked_app != *app {
         return Ok(None);
     }
-    let has_token = site.target.token.is_some();
+    let reaches = site.target.reaches_platform();
     if record.wanted != provision::wanted_digest(site.config, site.target) {
-        if has_token {
+        if reaches {
             return Ok(None);
         }
         tracing::warn!(
-            "the configuration of the app changed, and there is no token to change the app with; \
-             publishing to it as it is"
+            "the configuration of the app changed, and there is {} to change the app with; publishing \
+             to it as it is",
+            match site.target.driver {
+                FlyDriver::Api => "no token",
+                FlyDriver::Flyctl => "no flyctl",
+            }
         );
     }
     match actual::ask(&record.url, &secret).await {
-        ServerSeen::RefusesSecret if has_token => return Ok(None),
+        ServerSeen::RefusesSecret if reaches => return Ok(None),
         ServerSeen::Answers(health) if is_outdated(&health) => {
-            if has_token && site.target.auto_rebuild {
+            if reaches && site.target.auto_rebuild {
                 converge(site, REBUILD).await?;
             } else {
                 tell_outdated(&health);
@@ -190,7 +194,7 @@ impl Mender {
         {
             return Ok(Some(secret));
         }
-        if target.token.is_none() || self.asked_platform {
+        if !target.reaches_platform() || self.asked_platform {
             return Ok(None);
         }
         self.asked_platform = true;

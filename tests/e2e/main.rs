@@ -7,6 +7,7 @@ mod commands;
 mod crash;
 mod fly;
 mod fly_simulator;
+mod flyctl;
 mod harness;
 mod judges;
 mod local_target;

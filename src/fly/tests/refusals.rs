@@ -163,3 +163,78 @@ fn a_passing_failure_is_told_from_one_that_stays() {
         Some(Duration::from_secs(7))
     );
 }
+
+#[test]
+fn a_tool_tells_the_same_in_words_alone() {
+    for (action, text, reason) in [
+        (
+            Action::CreateApp,
+            "Validation failed: Name has already been taken",
+            Reason::NameTaken,
+        ),
+        (
+            Action::LookUpApp,
+            "failed to get app: Could not find App \"site\"",
+            Reason::NotFound,
+        ),
+        (
+            Action::LookUpApp,
+            "No access token available. Please login with 'flyctl auth login'",
+            Reason::BadToken,
+        ),
+        (
+            Action::ListIps,
+            "failed: unauthorized (Request ID: 01-arn)",
+            Reason::BadToken,
+        ),
+        (
+            Action::CreateApp,
+            "Not authorized to access this organization",
+            Reason::TokenCannotCreateApps,
+        ),
+        (
+            Action::AssignIp,
+            "You are not authorized to do this",
+            Reason::TokenMayNot,
+        ),
+        (
+            Action::CreateVolume,
+            "failed: {\"status\":\"volume_placement_capacity\"}",
+            Reason::NoCapacity,
+        ),
+        (
+            Action::UpdateMachine,
+            "failed: {\"status\":\"volume_placement_capacity\"}",
+            Reason::NoRoomAtVolume,
+        ),
+        (
+            Action::CreateMachine,
+            "New machine in group 'app' needs an unattached volume named 'x' in region 'arn'",
+            Reason::VolumeGone,
+        ),
+        (
+            Action::UpdateMachine,
+            "Could not find image \"registry.fly.io/site:1\"",
+            Reason::ImageNotVisible,
+        ),
+        (
+            Action::UpdateMachine,
+            "deadline_exceeded: machine failed to reach desired state",
+            Reason::NotInTime,
+        ),
+        (
+            Action::ListIps,
+            "Post: 503 Service Unavailable",
+            Reason::PlatformFailed,
+        ),
+        // Words that mean nothing by themselves.
+        (
+            Action::DeleteApp,
+            "something was not found",
+            Reason::Unknown,
+        ),
+        (Action::CreateApp, "the moon is full", Reason::Unknown),
+    ] {
+        assert_eq!(crate::fly::told_reason(action, text), reason, "{text}");
+    }
+}
