@@ -41,6 +41,8 @@ pub mod record;
 pub mod records;
 pub mod teller;
 
+use std::{fs::File, time::Duration};
+
 use onsave_protocol::{Secret, Sha256Digest, wire::v2::SignedHealth};
 
 use self::{
@@ -61,6 +63,9 @@ use crate::{
     },
     state_folder::SiteState,
 };
+
+/// Time between two looks whether another process is done.
+const LOCK_POLL: Duration = Duration::from_millis(100);
 
 /// The site that an app is made for.
 #[derive(Debug, Clone, Copy)]
@@ -153,6 +158,8 @@ pub struct Found {
     goal: Goal,
     /// The steps, and what else is to be said.
     pub plan: Plan,
+    /// Nobody else on this machine changes the app until all is done.
+    _lock: File,
 }
 
 impl Found {
@@ -193,6 +200,7 @@ impl<'a> Provisioner<'a> {
     ///
     /// [`ProvisionError`]; nothing was changed on the platform.
     pub async fn look(&self, goal: Goal) -> Result<Found, ProvisionError> {
+        let lock = self.lock().await?;
         let record = Record::load(&self.site.state.fly_record());
         let (names, app) = self.find_app(record.as_ref()).await?;
         let actual = match app {
@@ -208,9 +216,25 @@ impl<'a> Provisioner<'a> {
             record,
             goal,
             plan: Plan::default(),
+            _lock: lock,
         };
         found.plan = plan::plan(&self.wanted(&found), &found.actual)?;
         Ok(found)
+    }
+
+    /// Waits until no other process of this machine changes the app: a publish that starts beside a
+    /// first run finds everything made.
+    async fn lock(&self) -> Result<File, ProvisionError> {
+        let mut told = false;
+        loop {
+            if let Some(lock) = self.site.state.try_lock_fly()? {
+                return Ok(lock);
+            }
+            if !std::mem::replace(&mut told, true) {
+                tracing::info!("another onsave is at work on the app; waiting for it");
+            }
+            tokio::time::sleep(LOCK_POLL).await;
+        }
     }
 
     fn wanted<'b>(&'b self, found: &'b Found) -> Wanted<'b> {

@@ -6,6 +6,7 @@
 //!     fly-secret      the secret that the app on Fly.io is known to take; as above
 //!     fly-secret.next the one that it is about to take
 //!     fly.json        what was made on Fly.io
+//!     fly.lock        held while something is made there
 //!     lock            held while a secret is made
 //!     stat-index      the scan's cache of digests
 //!     last-publish    what the last publish left on the target
@@ -19,7 +20,7 @@
 //! The secret appears whole or not at all, and two processes that race for it get the same one.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -252,6 +253,27 @@ impl SiteState {
             }
         }
         Ok(())
+    }
+
+    /// Returns the lock of whoever changes the app on Fly.io, or nothing while another process has it;
+    /// given back when it is dropped, also by a crash.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`] when the lock's file cannot be made.
+    pub fn try_lock_fly(&self) -> Result<Option<File>, StateError> {
+        self.create()?;
+        let path = self.folder.join("fly.lock");
+        let error = |source| StateError::Write {
+            path: path.clone(),
+            source,
+        };
+        let file = private_file(&path).map_err(error)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(error(source)),
+        }
     }
 
     /// Returns the secret in a file of the state folder; makes it first where there is none.
@@ -506,6 +528,16 @@ mod tests {
         fs::write(&ignored, "mine").unwrap();
         create_volume_folder(root.path(), &volume).unwrap();
         assert_eq!(fs::read_to_string(&ignored).unwrap(), "mine");
+    }
+
+    #[test]
+    fn one_process_at_a_time_changes_the_app() {
+        let home = TempDir::new().unwrap();
+        let state = state_in(&home);
+        let held = state.try_lock_fly().unwrap().unwrap();
+        assert!(state.try_lock_fly().unwrap().is_none());
+        drop(held);
+        assert!(state.try_lock_fly().unwrap().is_some());
     }
 
     #[test]

@@ -5,19 +5,25 @@
 
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
 use super::Platform;
 use crate::{
     config::FlyTarget,
     fly::{
-        Action, Fly,
-        resources::{Machine, MachineUpdate, NewMachine, Volume},
+        Action, Fly, Reason,
+        resources::{Lease, Machine, MachineUpdate, NewMachine, Volume},
     },
     flyctl::{Deploy, Flyctl},
     provision::{ProvisionError, fly_toml::fly_toml, machine_config},
 };
 
-/// How long a change of a machine may hold it, before another client may.
-const LEASE: Duration = Duration::from_mins(2);
+/// How long a change of a machine holds it at most, when whoever made it is gone: longer than the
+/// calls of a change take, and short enough for the next run to wait for.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// Time between two tries to get a lease that is held.
+const LEASE_POLL: Duration = Duration::from_secs(2);
 
 /// How long a machine may take to be in the state that it was asked for.
 const STATE_PATIENCE: Duration = Duration::from_mins(3);
@@ -132,7 +138,7 @@ async fn create(fly: &Fly, launch: &Launch<'_>) -> Result<Machine, ProvisionErro
 
 async fn update(fly: &Fly, id: &str, launch: &Launch<'_>) -> Result<Machine, ProvisionError> {
     let app = launch.app;
-    let lease = fly.lease(app, id, LEASE, "onsave").await?;
+    let lease = lease(fly, app, id).await?;
     let outcome = async {
         // What it is now, and not what it was when it was looked at.
         let machine = fly.machine(app, id).await?;
@@ -147,11 +153,29 @@ async fn update(fly: &Fly, id: &str, launch: &Launch<'_>) -> Result<Machine, Pro
         Ok::<_, ProvisionError>(machine)
     }
     .await;
-    // Whatever came of it, others may change the machine again; a lease ends by itself, too.
-    let released = fly.release(app, id, lease).await;
-    let machine = outcome?;
-    released?;
-    Ok(machine)
+    // Whatever came of it, others may change the machine again. A start can outlast the lease, which
+    // is then gone by itself.
+    if let Err(error) = fly.release(app, id, lease).await {
+        tracing::debug!(%error, "the lease could not be given back");
+    }
+    outcome
+}
+
+/// Returns the right to change a machine; one that is held is waited for as long as a run of ours
+/// that was killed would have kept it.
+async fn lease(fly: &Fly, app: &str, id: &str) -> Result<Lease, ProvisionError> {
+    let give_up = Instant::now() + LEASE + LEASE_POLL;
+    loop {
+        let error = match fly.lease(app, id, LEASE, "onsave").await {
+            Ok(lease) => return Ok(lease),
+            Err(error) => error,
+        };
+        let is_held = matches!(error.reason(), Some(Reason::LeaseHeld { .. }));
+        if !is_held || Instant::now() >= give_up {
+            return Err(error.into());
+        }
+        sleep(LEASE_POLL).await;
+    }
 }
 
 async fn await_start(fly: &Fly, app: &str, machine: &Machine) -> Result<(), ProvisionError> {

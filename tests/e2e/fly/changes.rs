@@ -3,7 +3,10 @@
 use std::{fs, path::PathBuf};
 
 use super::desk::{APP, Desk, Said};
-use crate::{fly_simulator::OneLayerImage, harness::server::static_program};
+use crate::{
+    fly_simulator::OneLayerImage,
+    harness::{eventually, server::static_program},
+};
 
 #[test]
 fn a_changed_configuration_is_converged_by_the_next_publish() {
@@ -32,6 +35,26 @@ fn a_changed_configuration_is_converged_by_the_next_publish() {
     );
     assert_eq!(desk.machine()["config"]["guest"]["memory_mb"], 256);
     assert_eq!(desk.volume()["size_gb"], 3);
+}
+
+/// Killed while it holds the machine: the next run waits for the lease to end, and does the rest.
+#[test]
+fn a_run_that_was_killed_holds_nobody_up() {
+    let desk = Desk::new();
+    desk.run_well(&["publish"]);
+    desk.configure("\n[fly]\nmemory_mb = 512\n");
+    let leases = || {
+        let writes = desk.writes().into_iter();
+        writes.filter(|write| write.ends_with("/lease")).count()
+    };
+    let mut run = desk
+        .world
+        .start("provision", &mut desk.command(&["provision"]));
+    eventually("the machine to be held", || leases() > 0);
+    run.kill();
+    desk.run_well(&["publish"]);
+    assert_eq!(desk.machine()["config"]["guest"]["memory_mb"], 512);
+    desk.assert_complete();
 }
 
 #[test]

@@ -50,6 +50,22 @@ fn watch_makes_the_app_and_each_save_is_live() {
     assert_eq!(daemon.interrupt().code(), Some(0));
 }
 
+/// A daemon and a command that start together make one app.
+#[test]
+fn two_first_runs_at_once_make_everything_once() {
+    let desk = Desk::new();
+    let mut daemon = desk.world.start("watch", &mut desk.command(&["watch"]));
+    desk.run_well(&["publish"]);
+    desk.assert_complete();
+    daemon.assert_running();
+    let makes = |path: &str| {
+        let writes = desk.writes().into_iter();
+        writes.filter(|write| write == path).count()
+    };
+    assert_eq!(makes("POST /v1/apps"), 1);
+    assert_eq!(makes(&format!("POST /v1/apps/{APP}/secrets")), 1);
+}
+
 #[test]
 fn a_plan_changes_nothing_and_a_second_run_only_reads() {
     let desk = Desk::new();
