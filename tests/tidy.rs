@@ -338,6 +338,39 @@ fn the_lock_file_names_the_public_registry_alone() {
 }
 
 #[test]
+fn no_merge_was_left_half_done() {
+    let mut faults = Vec::new();
+    let mut paths: Vec<PathBuf> = [
+        "Cargo.toml",
+        "README.md",
+        "docs",
+        "src",
+        "tests",
+        "server",
+        "protocol",
+    ]
+    .map(|path| root().join(path))
+    .into();
+    while let Some(path) = paths.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).expect("the folder can be listed");
+            paths.extend(entries.map(|entry| entry.expect("it can be listed").path()));
+            continue;
+        }
+        // Written in pieces, so that this file keeps its own rule.
+        let markers = [concat!("<<<<", "<<< "), concat!(">>>>", ">>> ")];
+        let text = String::from_utf8_lossy(&fs::read(&path).expect("it can be read")).into_owned();
+        if text
+            .lines()
+            .any(|line| markers.iter().any(|marker| line.starts_with(marker)))
+        {
+            faults.push(path.display().to_string());
+        }
+    }
+    assert_none("files with the markers of a merge", &faults);
+}
+
+#[test]
 fn what_is_shipped_is_there() {
     for path in [
         "config.example.toml",
