@@ -19,8 +19,8 @@ use onsave_protocol::DeployId;
 pub use self::domain::{DomainArgs, DomainCommand, DomainName};
 use self::{
     examples::{
-        COMPLETIONS_EXAMPLES, DEPLOYS_EXAMPLES, DOMAIN_EXAMPLES, EXAMPLES, MAN_EXAMPLES,
-        PROVISION_EXAMPLES, PUBLISH_EXAMPLES, ROLLBACK_EXAMPLES, WATCH_EXAMPLES,
+        COMPLETIONS_EXAMPLES, DEPLOYS_EXAMPLES, DOCTOR_EXAMPLES, DOMAIN_EXAMPLES, EXAMPLES,
+        MAN_EXAMPLES, PROVISION_EXAMPLES, PUBLISH_EXAMPLES, ROLLBACK_EXAMPLES, WATCH_EXAMPLES,
     },
     note::NoteParser,
 };
@@ -119,6 +119,12 @@ pub enum Command {
     Init,
     /// Check the configuration; show every value and where it comes from.
     Check(CheckArgs),
+    /// Look at everything that a publish needs, and say what to do about what is wrong.
+    ///
+    /// Nothing is changed anywhere. Each line is ok, warning or broken. What Fly.io is to be asked
+    /// about the app needs its token.
+    #[command(after_long_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArgs),
     /// Print the completions of a shell.
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),
@@ -260,6 +266,14 @@ pub struct CheckArgs {
     pub json: bool,
 }
 
+/// `onsave doctor`.
+#[derive(Debug, Default, Args)]
+pub struct DoctorArgs {
+    /// Print one JSON object.
+    #[arg(long, help_heading = OUTPUT_HEADING)]
+    pub json: bool,
+}
+
 /// `onsave completions`.
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
@@ -314,6 +328,7 @@ impl Cli {
                 | Command::Rollback(_)
                 | Command::Init
                 | Command::Check(_)
+                | Command::Doctor(_)
                 | Command::Completions(_)
                 | Command::Man(_),
             )

@@ -1,7 +1,7 @@
 //! The commands: from a parsed command line to what it asks for.
 //!
-//! [`run`] alone decides what a command needs before it starts: some need nothing, `check` needs
-//! the configuration's faults, and the commands that talk to a target need a valid configuration,
+//! [`run`] alone decides what a command needs before it starts: some need nothing, `check` and
+//! `doctor` need the configuration's faults, and the commands that talk to a target need a valid configuration,
 //! logging and the site's state folder. Each module below is one command. They print to the
 //! `out` that they are given, and turn failures into [`CommandError`].
 
@@ -9,6 +9,7 @@ mod check;
 mod completions;
 mod deploys;
 mod destroy;
+mod doctor;
 mod domain;
 mod failure;
 mod init;
@@ -126,6 +127,12 @@ pub enum CommandError {
         /// How many warnings there are.
         skipped: usize,
     },
+    /// `doctor` found something that is broken.
+    #[error("{broken} {} broken", if *broken == 1 { "finding is" } else { "findings are" })]
+    Unwell {
+        /// How many findings there are of that kind.
+        broken: usize,
+    },
     /// The guard holds the publish.
     #[error("held: {removes} of {of} files would be removed")]
     Held {
@@ -165,6 +172,7 @@ impl CommandError {
             Self::Scan(_) | Self::NoSiteFolder { .. } => ExitCode::SiteFolder,
             Self::Strict { .. } => ExitCode::Strict,
             Self::Held { .. } => ExitCode::Held,
+            Self::Unwell { .. } => ExitCode::Unwell,
             Self::State(_)
             | Self::Target(_)
             | Self::Daemon(_)
@@ -229,6 +237,9 @@ impl CommandError {
                  says how much passes unasked"
                     .to_owned(),
             ),
+            Self::Unwell { .. } => {
+                Some("what to do stands below each in the list".to_owned())
+            }
             Self::Telemetry(_)
             | Self::Man(_)
             | Self::Daemon(_)
@@ -269,6 +280,7 @@ pub async fn run(
     match command {
         Command::Init => init::run(&cli.options, surroundings, out),
         Command::Check(args) => check::run(&args, surroundings, &flags, out),
+        Command::Doctor(args) => doctor::run(&args, surroundings, &flags, out).await,
         Command::Completions(args) => completions::run(&args, out),
         Command::Man(args) => man::run(&args, &surroundings.working_folder, out),
         Command::Watch(_) => {

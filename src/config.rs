@@ -51,7 +51,7 @@ pub use self::{
     file::{FILE_NAME, quoted},
     fly::{Autostop, CpuKind, FlyDriver, FlyTarget, FlyVolume, GivenSecret, Guest},
     layers::FlagLayer,
-    load::{Loaded, load},
+    load::{Examined, Loaded, Parts, examine, load},
     raw::{Setting, SettingValue},
     source::Source,
 };

@@ -25,13 +25,15 @@ pub enum ExitCode {
     Strict = 7,
     /// The site folder is missing or cannot be read.
     SiteFolder = 8,
+    /// `doctor` found something that is broken.
+    Unwell = 9,
     /// Ctrl-C ended a command before it was done.
     Interrupted = 130,
 }
 
 impl ExitCode {
     /// Every code, in the order of the help.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Ok,
         Self::Failure,
         Self::Usage,
@@ -41,6 +43,7 @@ impl ExitCode {
         Self::Held,
         Self::Strict,
         Self::SiteFolder,
+        Self::Unwell,
         Self::Interrupted,
     ];
 
@@ -63,6 +66,7 @@ impl ExitCode {
             Self::Held => "held: would remove too many files; see `publish --allow-removals`",
             Self::Strict => "a file would be skipped, and --strict forbids that",
             Self::SiteFolder => "the site folder is missing or cannot be read",
+            Self::Unwell => "`doctor` found something that is broken",
             Self::Interrupted => "ended by Ctrl-C before it was done",
         }
     }
@@ -90,7 +94,7 @@ mod tests {
     #[test]
     fn numbers_are_the_documented_ones() {
         let numbers = ExitCode::ALL.map(ExitCode::number);
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 130]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130]);
         assert_eq!(numbers.iter().collect::<BTreeSet<_>>().len(), numbers.len());
     }
 

@@ -12,6 +12,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `token` | what a token is made of, and which header or password it becomes |
+//! | `macaroon` | what a token says of its own limits |
 //! | `hosts` | where the platform is; every address can be set |
 //! | `resources` | what the platform has: apps, volumes, machines and the rest, as its answers say it |
 //! | `action` | what can be asked, for the pace and for errors |
@@ -28,6 +29,7 @@ mod error;
 mod hosts;
 mod leases;
 mod line;
+mod macaroon;
 mod machine_states;
 mod machines;
 mod organisations;
@@ -46,6 +48,7 @@ pub use self::{
     action::{Action, Asked},
     error::{FlyError, Reason, Refusal},
     hosts::Hosts,
+    macaroon::TokenLimits,
     regions::nearest_regions,
     token::{BadToken, Token},
 };
@@ -90,6 +93,12 @@ impl Fly {
     #[must_use]
     pub fn registry_password(&self) -> String {
         self.token.registry_password()
+    }
+
+    /// Returns what the token says of its own limits; whether it is good, only the platform knows.
+    #[must_use]
+    pub fn token_limits(&self) -> TokenLimits {
+        self.token.limits()
     }
 
     /// Returns the registry's host, with a port where it has one.

@@ -3,7 +3,7 @@
 //! ```text
 //! command line ─┐
 //! environment  ─┼─ config ─→ commands ─→ watch, publish, deploys, rollback
-//! onsave.toml  ─┘                     └→ init, check, completions, man
+//! onsave.toml  ─┘                     └→ init, check, doctor, completions, man
 //! ```
 
 pub mod cli;
@@ -11,6 +11,7 @@ pub mod commands;
 pub mod config;
 pub mod daemon;
 pub mod dirty;
+pub mod doctor;
 pub mod error_report;
 pub mod exit_code;
 pub mod fly;

@@ -34,7 +34,7 @@ pub mod error;
 pub mod fly_toml;
 pub mod machine_config;
 mod name;
-mod online;
+pub(crate) mod online;
 pub mod plan;
 pub mod platform;
 pub mod record;

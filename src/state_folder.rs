@@ -196,6 +196,15 @@ impl SiteState {
         self.secret_in(&self.secret_file())
     }
 
+    /// Returns the local target's secret, where one was made.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`] when it cannot be read.
+    pub fn made_local_secret(&self) -> Result<Option<Secret>, StateError> {
+        read_secret(&self.secret_file())
+    }
+
     /// Returns the secret that the app on Fly.io is known to take, where one is remembered.
     ///
     /// # Errors

@@ -11,14 +11,18 @@ mod fly;
 mod local;
 mod server_file;
 
-use std::{io, net::SocketAddr, path::PathBuf};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use onsave_server::{ServeError, store::StoreError};
 
 pub use self::fly::Mender;
 use self::local::LocalServer;
 use crate::{
-    config::{Config, TargetConfig, UrlTarget},
+    config::{Config, LocalTarget, TargetConfig, UrlTarget},
     provision::ProvisionError,
     publish::{Endpoint, PublishError, Publisher},
     state_folder::{SiteState, StateError},
@@ -121,6 +125,14 @@ impl TargetError {
             Self::Serve(_) | Self::Ended | Self::Died(_) => None,
         }
     }
+}
+
+/// Returns where the server of a running `watch` says that it is, for the volume of a local target:
+/// its URL and its process. Whether it is still there is not asked.
+#[must_use]
+pub fn announced_server(config: &LocalTarget, root: &Path) -> Option<(String, u32)> {
+    let running = server_file::RunningServer::load(&server_file::path(root), &config.volume)?;
+    Some((running.url, running.pid))
 }
 
 fn process(pid: Option<u32>) -> String {

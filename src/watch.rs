@@ -46,6 +46,7 @@ use crate::{
     site_folder::{FoundFolder, SiteFolder},
 };
 
+pub(crate) use self::arm::file_system_without_events;
 use self::{
     arm::{Armed, Arming},
     inbox::{Inbox, Waiting},

@@ -10,6 +10,7 @@ Examples:
   onsave deploys                          list the deploys that can be gone back to
   onsave rollback                         make the deploy before the current one current
   onsave check                            show the configuration and where it comes from
+  onsave doctor                           say what is wrong, and what to do about it
 
 Environment:
   ONSAVE_SYNC_SECRET   the secret that the target shares; never an option
@@ -76,4 +77,12 @@ Examples:
   onsave domain add www.example.org       request a certificate, show the records to set
   onsave domain check www.example.org     look whether they are set
   onsave domain list                      every domain, and what it waits for
+";
+
+pub(super) const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  onsave doctor                           what is well and what is not, and what to do
+  onsave doctor --json                    the same as one JSON object, for scripts
+
+The exit code is 0 when nothing is broken, also when there are warnings, and 9 otherwise.
 ";

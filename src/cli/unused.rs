@@ -22,10 +22,11 @@ impl Cli {
     /// The first such option, said like any fault of the command line.
     pub fn refuse_unused(&self) -> Result<(), clap::Error> {
         let (name, unused): (_, &[_]) = match &self.command {
-            // `check` shows what all of them come to.
-            None | Some(Command::Watch(_) | Command::Publish(_) | Command::Check(_)) => {
-                return Ok(());
-            }
+            // `check` shows what all of them come to, and `doctor` looks at it.
+            None
+            | Some(
+                Command::Watch(_) | Command::Publish(_) | Command::Check(_) | Command::Doctor(_),
+            ) => return Ok(()),
             Some(Command::Provision(_)) => ("provision", &[DIR]),
             Some(Command::Domain(_)) => ("domain", &[DIR]),
             Some(Command::Secret(_)) => ("secret", &[DIR]),

@@ -60,6 +60,7 @@ fn print(error: &CommandError, out: &mut dyn Write) -> std::io::Result<()> {
             | ExitCode::Unreachable
             | ExitCode::Refused
             | ExitCode::SiteFolder
+            | ExitCode::Unwell
             | ExitCode::Interrupted => Status::Failed,
         },
         error: error_report::with_causes(error),

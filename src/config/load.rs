@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Config, ConfigError, FlagLayer, Setting, Source,
+    Config, ConfigError, FlagLayer, LogConfig, PublishConfig, Setting, Source, TargetConfig,
+    WatchConfig,
     fault::Fault,
     file, keys,
     layers::{self, Layer, Merged},
@@ -28,12 +29,81 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
+/// What there is of a configuration, whatever is wrong with the rest.
+#[derive(Debug)]
+pub struct Examined {
+    /// The parts without a fault.
+    pub parts: Parts,
+    /// The folder of the configuration file, or the working folder when there is none; absolute.
+    pub root: PathBuf,
+    /// Every key as far as it was resolved.
+    pub settings: Vec<Setting>,
+    /// The configuration file that was read.
+    pub file: Option<PathBuf>,
+    /// What is allowed, but hardly meant.
+    pub warnings: Vec<String>,
+    /// What is wrong; where there is nothing, every part is there.
+    pub faults: Vec<Fault>,
+}
+
+/// The parts of a configuration; one with a fault is missing.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// The site's name.
+    pub app: Option<String>,
+    /// The site folder.
+    pub dir: Option<PathBuf>,
+    /// Where to publish to.
+    pub target: Option<TargetConfig>,
+    /// How the site folder is watched.
+    pub watch: Option<WatchConfig>,
+    /// How a publish is made.
+    pub publish: Option<PublishConfig>,
+    /// What is logged.
+    pub log: Option<LogConfig>,
+}
+
 /// Loads the configuration: defaults < file < environment < flags.
 ///
 /// # Errors
 ///
 /// [`ConfigError`] with every fault.
 pub fn load(surroundings: &Surroundings, flags: &FlagLayer) -> Result<Loaded, ConfigError> {
+    let examined = examine(surroundings, flags);
+    match examined.config() {
+        Some(config) if examined.faults.is_empty() => Ok(Loaded {
+            config,
+            settings: examined.settings,
+            file: examined.file,
+            warnings: examined.warnings,
+        }),
+        _ => Err(ConfigError {
+            faults: examined.faults,
+        }),
+    }
+}
+
+impl Examined {
+    /// Returns the configuration, when no part of it is missing.
+    #[must_use]
+    pub fn config(&self) -> Option<Config> {
+        let parts = &self.parts;
+        Some(Config {
+            app: parts.app.clone()?,
+            root: self.root.clone(),
+            file: self.file.clone(),
+            dir: parts.dir.clone()?,
+            target: parts.target.clone()?,
+            watch: parts.watch.clone()?,
+            publish: parts.publish.clone()?,
+            log: parts.log.clone()?,
+        })
+    }
+}
+
+/// Reads the configuration as [`load`] does, and returns what is right in it besides the faults.
+#[must_use]
+pub fn examine(surroundings: &Surroundings, flags: &FlagLayer) -> Examined {
     let mut faults = Vec::new();
     let file = chosen_file(surroundings, flags);
     let root = root_of(file.as_ref().map(|(path, _)| path.as_path()), surroundings);
@@ -43,41 +113,39 @@ pub fn load(surroundings: &Surroundings, flags: &FlagLayer) -> Result<Loaded, Co
     let file_unusable = faults.iter().any(|fault| fault.key.is_none());
     let environment = layers::environment(surroundings, &mut faults);
     let flags = flags.layer(&mut faults);
+    let mut examined = Examined {
+        parts: Parts::default(),
+        root,
+        settings: Vec::new(),
+        file: file.map(|(path, _)| path),
+        warnings: Vec::new(),
+        faults,
+    };
     if file_unusable {
-        return Err(ConfigError { faults });
+        return examined;
     }
     // Who names a server means it, unless another kind is asked for.
     let url_given = [&from_file, &environment, &flags]
         .iter()
         .any(|layer| layer.sets(&keys::TARGET_URL));
     let kind = if url_given { "url" } else { "local" };
-    let defaults = layers::defaults(surroundings, &root, kind);
+    let defaults = layers::defaults(surroundings, &examined.root, kind);
     let merged = Merged::of([defaults, from_file, environment, flags]);
     let mut reading = Reading {
         merged: &merged,
         bases: Bases {
-            root: &root,
+            root: &examined.root,
             working_folder: &surroundings.working_folder,
         },
         settings: Vec::new(),
-        faults,
+        faults: examined.faults,
         warnings: Vec::new(),
     };
-    let config = sections::read_config(&mut reading, surroundings);
-    match config {
-        Some(config) if reading.faults.is_empty() => Ok(Loaded {
-            config: Config {
-                file: file.as_ref().map(|(path, _)| path.clone()),
-                ..config
-            },
-            settings: reading.settings,
-            file: file.map(|(path, _)| path),
-            warnings: reading.warnings,
-        }),
-        _ => Err(ConfigError {
-            faults: reading.faults,
-        }),
-    }
+    examined.parts = sections::read_parts(&mut reading, surroundings);
+    examined.settings = reading.settings;
+    examined.warnings = reading.warnings;
+    examined.faults = reading.faults;
+    examined
 }
 
 fn file_layer(path: &Path, source: &Source, faults: &mut Vec<Fault>) -> Layer {

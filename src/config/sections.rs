@@ -15,20 +15,18 @@ use onsave_protocol::limits;
 use onsave_server::config::{Fallback, SecurityHeaders, Serving, TrailingSlash};
 
 use super::{
-    Config, LocalTarget, LogConfig, LogFormat, PollMode, PublishConfig, Source, TargetConfig,
-    UrlTarget, WatchConfig, app_name,
+    LocalTarget, LogConfig, LogFormat, PollMode, PublishConfig, Source, TargetConfig, UrlTarget,
+    WatchConfig, app_name,
     fly::{self, FlySection, GivenSecret},
     keys,
+    load::Parts,
     raw::Reading,
     secret, url,
 };
 use crate::{surroundings::Surroundings, telemetry};
 
-/// Every section is read before any is missed, so that all faults are found.
-pub(super) fn read_config(
-    reading: &mut Reading<'_>,
-    surroundings: &Surroundings,
-) -> Option<Config> {
+/// Every section is read whatever is wrong with another, so that all faults are found.
+pub(super) fn read_parts(reading: &mut Reading<'_>, surroundings: &Surroundings) -> Parts {
     let app = reading.text(&keys::APP, app_name::checked);
     let dir = reading.path(&keys::DIR);
     let target = read_target(reading, surroundings, dir.as_deref());
@@ -38,16 +36,14 @@ pub(super) fn read_config(
     if let (Some(TargetConfig::Local(local)), Some(dir)) = (&target, &dir) {
         keep_apart(reading, dir, &local.volume);
     }
-    Some(Config {
-        app: app?,
-        root: reading.bases.root.to_owned(),
-        file: None,
-        dir: dir?,
-        target: target?,
-        watch: watch?,
-        publish: publish?,
-        log: log?,
-    })
+    Parts {
+        app,
+        dir,
+        target,
+        watch,
+        publish,
+        log,
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -746,3 +746,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_fault_takes_its_own_part_and_leaves_the_others() {
+    let desk = Desk::new().file("dir = \"out\"\n[watch]\nquiet_ms = 0\n[target]\nkind = \"url\"\n");
+    let examined = examine(&desk.surroundings, &desk.flags);
+    let parts = &examined.parts;
+    assert_eq!(parts.dir, Some(desk.path("out")));
+    assert!(parts.watch.is_none() && parts.target.is_none());
+    assert!(parts.app.is_some() && parts.publish.is_some() && parts.log.is_some());
+    assert_eq!(examined.faults, desk.load().unwrap_err().faults);
+    assert!(examined.config().is_none());
+    // What is nowhere read takes nothing.
+    let desk = Desk::new().file("[watch]\nquiet = 5\n");
+    let examined = examine(&desk.surroundings, &desk.flags);
+    assert!(examined.config().is_some() && examined.faults.len() == 1);
+    assert!(
+        desk.load().is_err(),
+        "a fault is a fault for everybody else"
+    );
+    let desk = Desk::new().file("[watch\n");
+    let examined = examine(&desk.surroundings, &desk.flags);
+    assert!(examined.parts.dir.is_none() && examined.faults.len() == 1);
+    assert_eq!(examined.root, desk.surroundings.working_folder);
+}

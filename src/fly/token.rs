@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use super::macaroon::{self, TokenLimits};
+
 /// Longer than any token with all its attenuations; what is longer is some other file.
 const MAX_BYTES: usize = 64 * 1024;
 
@@ -104,6 +106,15 @@ impl Token {
                 text: macaroons.join(","),
                 scheme: Scheme::FlyV1,
             }),
+        }
+    }
+
+    /// Returns what the token says of its own limits; one that is no macaroon says nothing.
+    #[must_use]
+    pub(super) fn limits(&self) -> TokenLimits {
+        match self.scheme {
+            Scheme::FlyV1 => macaroon::limits(&self.text),
+            Scheme::Bearer => TokenLimits::default(),
         }
     }
 

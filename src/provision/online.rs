@@ -142,7 +142,8 @@ fn likely_cause(app: &str, last: Option<&PublishError>, machine: Option<&Machine
     }
 }
 
-fn exit_code(event: &MachineEvent) -> String {
+/// Returns how the machine's program ended, as the end of a sentence; empty where it is not told.
+pub(crate) fn exit_code(event: &MachineEvent) -> String {
     let code = event
         .request
         .pointer("/exit_event/exit_code")
@@ -158,7 +159,8 @@ fn exit_code(event: &MachineEvent) -> String {
     }
 }
 
-fn told(event: &MachineEvent) -> String {
+/// Returns an event as one line.
+pub(crate) fn told(event: &MachineEvent) -> String {
     let time = i64::try_from(event.timestamp)
         .ok()
         .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())

@@ -191,15 +191,16 @@ fn trouble(error: &notify::Error) -> WatchTrouble {
     }
 }
 
+/// Returns the name of the folder's file system, when it gives no events.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn file_system_without_events(folder: &Path) -> Option<&'static str> {
+pub(crate) fn file_system_without_events(folder: &Path) -> Option<&'static str> {
     let kind = rustix::fs::statfs(folder).ok()?.f_type;
     let magic = u32::try_from(kind & 0xFFFF_FFFF).ok()?;
     name_of(magic)
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn file_system_without_events(_folder: &Path) -> Option<&'static str> {
+pub(crate) fn file_system_without_events(_folder: &Path) -> Option<&'static str> {
     None
 }
 

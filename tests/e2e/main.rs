@@ -5,6 +5,7 @@
 
 mod commands;
 mod crash;
+mod doctor;
 mod fly;
 mod fly_simulator;
 mod flyctl;

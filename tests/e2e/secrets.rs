@@ -47,6 +47,8 @@ fn nothing_prints_the_secret_or_a_signature() {
     for arguments in [
         ["check"].as_slice(),
         &["check", "--json"],
+        &["doctor"],
+        &["doctor", "--json"],
         &["deploys"],
         &["publish", "--json"],
     ] {

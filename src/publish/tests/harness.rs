@@ -69,6 +69,11 @@ impl TestServer {
 
     /// Starts on the address that it had.
     pub(crate) async fn start_again(&mut self) {
+        self.start_again_with(secret()).await;
+    }
+
+    /// Starts on the address that it had, with another secret.
+    pub(crate) async fn start_again_with(&mut self, secret: Secret) {
         let root = self.volume.path().to_owned();
         let options = StoreOptions::new(&root);
         let store = tokio::task::spawn_blocking(move || Store::open(options).unwrap())
@@ -77,7 +82,7 @@ impl TestServer {
         let listener = TcpListener::bind(self.address).await.unwrap();
         self.address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let config = ServerConfig::new(&root, secret());
+        let config = ServerConfig::new(&root, secret);
         let stopped = stop.clone().cancelled_owned();
         let mut task = JoinSet::new();
         task.spawn(async move {
@@ -215,7 +220,7 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
 
 /// What a relay does to what passes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Relaying {
+pub(crate) enum Relaying {
     /// Nothing.
     Plain,
     /// Hides everything of the second generation, in both directions.
@@ -225,7 +230,7 @@ pub(super) enum Relaying {
 }
 
 /// A relay in front of a server.
-pub(super) struct Relay {
+pub(crate) struct Relay {
     address: SocketAddr,
     counts: Arc<Counts>,
     _tasks: JoinSet<()>,
@@ -242,7 +247,7 @@ pub(super) struct Counts {
 }
 
 impl Relay {
-    pub(super) async fn before(server: SocketAddr, relaying: Relaying) -> Self {
+    pub(crate) async fn before(server: SocketAddr, relaying: Relaying) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let counts = Arc::new(Counts::default());
@@ -268,7 +273,7 @@ impl Relay {
         }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
