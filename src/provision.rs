@@ -52,7 +52,7 @@ use self::{
 };
 pub use self::{error::ProvisionError, record::Record, teller::Teller};
 use crate::{
-    config::{self, Config, FlyTarget, KeyValue, Source},
+    config::{self, Config, FlyDriver, FlyTarget, KeyValue, Source},
     fly::{
         Fly, Token,
         resources::{App, AppLookup, Certificate, Machine, Organisation},
@@ -397,6 +397,29 @@ impl<'a> Provisioner<'a> {
 pub fn connect(target: &FlyTarget) -> Result<Fly, ProvisionError> {
     let token = configured_token(target)?.ok_or(ProvisionError::NoToken)?;
     Ok(Fly::new(token, &target.hosts)?)
+}
+
+/// Returns a client of the platform that only reads, also where flyctl makes the changes: with the
+/// configured token, or with that of flyctl's own login. Nothing where there is neither.
+///
+/// # Errors
+///
+/// [`ProvisionError::BadToken`], what flyctl says of its login, and an address of the platform that is
+/// none.
+pub async fn reader(target: &FlyTarget) -> Result<Option<(Fly, String)>, ProvisionError> {
+    if let Some(given) = &target.token {
+        return Ok(Some((connect(target)?, given.source.to_string())));
+    }
+    if target.driver == FlyDriver::Api {
+        return Ok(None);
+    }
+    let origin = "flyctl's own login".to_owned();
+    let text = Platform::of(target)?.registry_password().await?;
+    let token = Token::parse(&text).map_err(|source| ProvisionError::BadToken {
+        origin: origin.clone(),
+        source,
+    })?;
+    Ok(Some((Fly::new(token, &target.hosts)?, origin)))
 }
 
 /// Returns the token that the configuration gives.

@@ -4,6 +4,7 @@
 mod changes;
 mod described;
 mod desk;
+mod doctor;
 mod domains;
 mod failures;
 mod first_run;

@@ -109,12 +109,10 @@ pub(super) fn remember(target: &FlyTarget, asked: &str, state: &SiteState) -> Me
 /// Asks everybody who knows something of the app.
 pub(super) async fn look(target: &FlyTarget, memory: Memory) -> Found {
     let now = jiff::Timestamp::try_from(wall_clock::now()).unwrap_or_default();
-    let connected = match &target.token {
-        None => Err(TokenFacts::Missing),
-        Some(given) => match provision::connect(target) {
-            Ok(fly) => Ok((fly, given.source.to_string())),
-            Err(error) => Err(TokenFacts::Unusable(error)),
-        },
+    let connected = match provision::reader(target).await {
+        Ok(Some(connected)) => Ok(connected),
+        Ok(None) => Err(TokenFacts::Missing),
+        Err(error) => Err(TokenFacts::Unusable(error)),
     };
     let fly = connected.as_ref().ok().map(|(fly, _)| fly);
     let platform = OptionFuture::from(fly.map(|fly| look_at_platform(fly, &memory.app)));
