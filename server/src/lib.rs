@@ -24,6 +24,7 @@
 //! | [`observer`], [`metrics`] | what is told of each request: access log, counters |
 //! | [`current`] | what visitors are served |
 //! | [`health`] | `--health`: asks the server that runs here |
+//! | [`service_manager`] | what systemd is told |
 //! | [`telemetry`], [`shutdown`] | what a process sets up once |
 //!
 //! The client embeds this library for its `local` target: [`ServerConfig::new`], [`Store::open`],
@@ -42,6 +43,7 @@ mod reply;
 mod request_body;
 mod router;
 mod service;
+pub mod service_manager;
 pub mod shutdown;
 pub mod snapshot;
 mod static_files;

@@ -3,6 +3,7 @@
 //! No logic lives here that a test could want to reach; see [`onsave_server::cli`].
 
 use std::{
+    convert::Infallible,
     io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroUsize,
@@ -19,12 +20,14 @@ use onsave_server::{
     metrics::{Metrics, serve_metrics},
     observer::AccessLog,
     serve,
+    service_manager::ServiceManager,
     shutdown::ShutdownSignals,
     store, telemetry,
 };
 use tokio::{
     net::TcpListener,
     runtime::{self, Runtime},
+    sync::oneshot,
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -98,6 +101,8 @@ async fn serve_until_signal(command: ServeCommand) -> anyhow::Result<()> {
         None => None,
     };
     let options = command.store;
+    let mut manager = ServiceManager::find(&|name| std::env::var_os(name), std::process::id());
+    manager.status("opening the volume");
     let store = tokio::task::spawn_blocking(move || Store::open(options)).await??;
     say(format_args!(
         "onsave-server ready on http://{}",
@@ -122,10 +127,31 @@ async fn serve_until_signal(command: ServeCommand) -> anyhow::Result<()> {
         config.observation.access_log =
             Some(Arc::new(log.context("the access log cannot be started")?));
     }
-    let served = serve(config, store, listener, signals.received()).await;
+    manager.ready();
+    manager.status(&format!("serving at http://{}", reachable(local)));
+    let (stopping, stopped) = oneshot::channel();
+    let shutdown = async {
+        signals.received().await;
+        // Nobody listens any more when serving has failed already.
+        stopping.send(()).ok();
+    };
+    let served = tokio::select! {
+        served = serve(config, store, listener, shutdown) => served,
+        // In the same task as the accept loop: one that is stuck lets nobody be fed.
+        never = tell(manager, stopped) => match never {},
+    };
     stop.cancel();
     scrapes.join_all().await;
     Ok(served?)
+}
+
+/// Feeds the watchdog while the server serves, and says when it no longer does.
+async fn tell(mut manager: ServiceManager, stopped: oneshot::Receiver<()>) -> Infallible {
+    tokio::select! {
+        _ = stopped => manager.stopping("finishing what is under way"),
+        () = manager.feed() => {}
+    }
+    std::future::pending().await
 }
 
 fn say(line: std::fmt::Arguments<'_>) -> anyhow::Result<()> {
