@@ -43,7 +43,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 use onsave_protocol::Secret;
 use onsave_server::config::Serving;
 
-pub(crate) use self::fly::checked_domain;
+pub(crate) use self::fly::{TOKEN_SETTING, checked_domain};
 pub use self::{
     app_name::app_name_of,
     edit::{EditError, KeyValue, set_keys},
@@ -51,7 +51,7 @@ pub use self::{
     file::{FILE_NAME, quoted},
     fly::{Autostop, CpuKind, FlyDriver, FlyTarget, FlyVolume, GivenSecret, Guest},
     layers::FlagLayer,
-    load::{Examined, Loaded, Parts, examine, load},
+    load::{Examined, Loaded, Parts, examine, load, root},
     raw::{Setting, SettingValue},
     source::Source,
 };

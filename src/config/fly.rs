@@ -283,7 +283,11 @@ impl FlySection {
     }
 }
 
-/// Returns the platform's token: from a variable, or from the file that the section names.
+/// The name under which the token is shown.
+pub(crate) const TOKEN_SETTING: &str = "fly.token";
+
+/// Returns the platform's token: from a variable, from the service manager, or from the file that the
+/// section names.
 ///
 /// That there is none is no fault: a site that is there already is published to without.
 pub(super) fn read_token(
@@ -297,6 +301,8 @@ pub(super) fn read_token(
     let (found, source) = if let Some((name, value)) = named {
         let source = Source::Variable((*name).to_owned());
         (secret::from_variable(value), source)
+    } else if let Some((path, found)) = secret::from_manager(surroundings, keys::TOKEN_CREDENTIAL) {
+        (found, Source::File(path.display().to_string()))
     } else {
         let path = file?;
         let found = secret::from_file(&path).map(|found| {
@@ -305,7 +311,7 @@ pub(super) fn read_token(
         });
         (found, Source::File(path.display().to_string()))
     };
-    reading.secret("fly.token", found, source)
+    reading.secret(TOKEN_SETTING, found, source)
 }
 
 fn read_volume(reading: &mut Reading<'_>) -> Option<FlyVolume> {

@@ -20,6 +20,12 @@ pub(crate) const VARIABLE_PREFIX: &str = "ONSAVE_";
 /// The variable that holds the target's secret.
 pub(crate) const SECRET_VARIABLE: &str = "ONSAVE_SYNC_SECRET";
 
+/// What a service manager hands the target's secret over as.
+pub(crate) const SECRET_CREDENTIAL: &str = "sync-secret";
+
+/// What a service manager hands the platform's token over as.
+pub(crate) const TOKEN_CREDENTIAL: &str = "fly-token";
+
 /// The variable that names the configuration file.
 pub(crate) const CONFIG_VARIABLE: &str = "ONSAVE_CONFIG";
 

@@ -148,6 +148,13 @@ pub fn examine(surroundings: &Surroundings, flags: &FlagLayer) -> Examined {
     examined
 }
 
+/// Returns the folder that the configuration stands in; also where the configuration has faults.
+#[must_use]
+pub fn root(surroundings: &Surroundings, flags: &FlagLayer) -> PathBuf {
+    let file = chosen_file(surroundings, flags);
+    root_of(file.as_ref().map(|(path, _)| path.as_path()), surroundings)
+}
+
 fn file_layer(path: &Path, source: &Source, faults: &mut Vec<Fault>) -> Layer {
     match file::read(path) {
         Ok(text) => file::layer(path, &text, faults),

@@ -1,21 +1,26 @@
-//! A secret (that a running server shares, or a platform's token): from a variable or a file, never
-//! from a flag.
+//! A secret (that a running server shares, or a platform's token): from a variable, from the service
+//! manager (`LoadCredential=`) or from a file, never from a flag.
 //!
 //! Nothing here returns, prints or logs the secret but as [`Secret`]. A file that everybody on the
 //! machine can read holds no secret, and is refused.
 
 use std::{
     ffi::OsStr,
-    fs::File,
+    fs::{self, File},
     io::{self, Read as _},
     os::unix::fs::PermissionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use onsave_protocol::Secret;
 
+use crate::surroundings::Surroundings;
+
 /// Longer than any secret; a larger file is the wrong one.
 const MAX_BYTES: u64 = 4_096;
+
+/// The variable that names the folder in which a service manager hands secrets over.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 /// A secret, and what the user should know about its file.
 #[derive(Debug)]
@@ -34,6 +39,27 @@ pub(super) fn from_variable(value: &OsStr) -> Result<Secret, String> {
     Secret::from_text(text).map_err(|empty| empty.to_string())
 }
 
+/// Returns the secret that the service manager hands over under `name`, and the file that it is in;
+/// nothing where it hands over none.
+///
+/// Whoever else may read the file was decided by the manager; an access list of its own shows as rights
+/// of the group.
+pub(super) fn from_manager(
+    surroundings: &Surroundings,
+    name: &str,
+) -> Option<(PathBuf, Result<Secret, String>)> {
+    let path = Path::new(surroundings.variable(CREDENTIALS)?).join(name);
+    // Whatever is wrong with one that is there is a fault, and not passed over.
+    fs::symlink_metadata(&path).ok()?;
+    let read = || {
+        let mut text = String::new();
+        open_and_read(&path, &mut text).map_err(|error| unreadable(&error))?;
+        secret_in(&text)
+    };
+    let secret = read();
+    Some((path, secret))
+}
+
 /// Returns the secret that a file holds.
 ///
 /// # Errors
@@ -41,21 +67,12 @@ pub(super) fn from_variable(value: &OsStr) -> Result<Secret, String> {
 /// What is wrong with it and what to do, for people.
 pub(super) fn from_file(path: &Path) -> Result<FoundSecret, String> {
     let mut text = String::new();
-    let mode = open_and_read(path, &mut text).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::InvalidData => "must hold UTF-8".to_owned(),
-        _ => format!("cannot be read: {error}"),
-    })?;
+    let mode = open_and_read(path, &mut text).map_err(|error| unreadable(&error))?;
     let private = format!("run `chmod 600 '{}'`", path.display());
     if mode & 0o007 != 0 {
         return Err(format!("everybody on this machine may read it; {private}"));
     }
-    if text.len() as u64 == MAX_BYTES {
-        return Err(format!(
-            "holds {MAX_BYTES} bytes or more: too much for a secret"
-        ));
-    }
-    let secret = Secret::from_text(&text).map_err(|empty| empty.to_string())?;
+    let secret = secret_in(&text)?;
     let warning = (mode & 0o070 != 0).then(|| {
         format!(
             "the group of {} may use the secret in it; {private}",
@@ -63,6 +80,23 @@ pub(super) fn from_file(path: &Path) -> Result<FoundSecret, String> {
         )
     });
     Ok(FoundSecret { secret, warning })
+}
+
+fn unreadable(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::InvalidData => "must hold UTF-8".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    }
+}
+
+fn secret_in(text: &str) -> Result<Secret, String> {
+    if text.len() as u64 == MAX_BYTES {
+        return Err(format!(
+            "holds {MAX_BYTES} bytes or more: too much for a secret"
+        ));
+    }
+    Secret::from_text(text).map_err(|empty| empty.to_string())
 }
 
 /// The mode is asked of the open file, so that both belong to the same one.
@@ -75,7 +109,7 @@ fn open_and_read(path: &Path, text: &mut String) -> io::Result<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::ffi::OsStrExt as _};
+    use std::os::unix::ffi::OsStrExt as _;
 
     use tempfile::TempDir;
 
@@ -135,6 +169,23 @@ mod tests {
                 .contains("no such file")
         );
         assert!(from_file(folder.path()).is_err());
+    }
+
+    #[test]
+    fn the_service_manager_gives_its_secret_whatever_the_mode() {
+        let (folder, path) = file(b"hunter2\n", 0o440);
+        let mut surroundings = Surroundings::of_process().unwrap();
+        let variables = &mut surroundings.variables;
+        variables.insert(CREDENTIALS.into(), folder.path().into());
+        let (found_in, secret) = from_manager(&surroundings, "secret").unwrap();
+        assert_eq!(found_in, path);
+        assert_eq!(secret.unwrap().expose(), b"hunter2");
+        assert!(from_manager(&surroundings, "another").is_none());
+        fs::write(&path, "\n").unwrap();
+        let (_, secret) = from_manager(&surroundings, "secret").unwrap();
+        assert!(secret.unwrap_err().contains("empty"));
+        surroundings.variables.insert(CREDENTIALS.into(), "".into());
+        assert!(from_manager(&surroundings, "secret").is_none());
     }
 
     #[test]

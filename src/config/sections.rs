@@ -103,6 +103,7 @@ fn read_target(
             }
             if secret.is_none()
                 && surroundings.variable(keys::SECRET_VARIABLE).is_none()
+                && secret::from_manager(surroundings, keys::SECRET_CREDENTIAL).is_none()
                 && reading.merged.get(&keys::TARGET_SECRET_FILE).is_none()
             {
                 let problem = "a running server needs its secret: set ONSAVE_SYNC_SECRET, or name \
@@ -119,7 +120,8 @@ fn read_target(
     }
 }
 
-/// The variable wins over the file, as every variable does.
+/// The variable wins over the file, as every variable does; between them stands what the service manager
+/// hands over, which somebody named for this service.
 fn read_secret(
     reading: &mut Reading<'_>,
     surroundings: &Surroundings,
@@ -128,6 +130,9 @@ fn read_secret(
     let (found, source) = if let Some(value) = surroundings.variable(keys::SECRET_VARIABLE) {
         let source = Source::Variable(keys::SECRET_VARIABLE.to_owned());
         (secret::from_variable(value), source)
+    } else if let Some((path, found)) = secret::from_manager(surroundings, keys::SECRET_CREDENTIAL)
+    {
+        (found, Source::File(path.display().to_string()))
     } else {
         let path = file?;
         let found = secret::from_file(&path).map(|found| {
