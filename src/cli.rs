@@ -8,6 +8,7 @@
 mod domain;
 mod examples;
 mod note;
+mod service;
 mod unused;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -16,11 +17,15 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use onsave_protocol::DeployId;
 
-pub use self::domain::{DomainArgs, DomainCommand, DomainName};
+pub use self::{
+    domain::{DomainArgs, DomainCommand, DomainName},
+    service::{ServiceArgs, ServiceCommand, ServiceLogsArgs, ServiceStatusArgs},
+};
 use self::{
     examples::{
         COMPLETIONS_EXAMPLES, DEPLOYS_EXAMPLES, DOCTOR_EXAMPLES, DOMAIN_EXAMPLES, EXAMPLES,
-        MAN_EXAMPLES, PROVISION_EXAMPLES, PUBLISH_EXAMPLES, ROLLBACK_EXAMPLES, WATCH_EXAMPLES,
+        MAN_EXAMPLES, PROVISION_EXAMPLES, PUBLISH_EXAMPLES, ROLLBACK_EXAMPLES, SERVICE_EXAMPLES,
+        WATCH_EXAMPLES,
     },
     note::NoteParser,
 };
@@ -100,6 +105,9 @@ pub enum Command {
     /// Add, list, check and remove domains of your own.
     #[command(after_long_help = DOMAIN_EXAMPLES)]
     Domain(DomainArgs),
+    /// Let this site's daemon run by itself, as a user service of systemd.
+    #[command(after_long_help = SERVICE_EXAMPLES)]
+    Service(ServiceArgs),
     /// Replace the secret of the app on Fly.io.
     Secret(SecretArgs),
     /// Remove the app on Fly.io with everything in it; asks for its name.
@@ -322,6 +330,7 @@ impl Cli {
             Some(
                 Command::Provision(_)
                 | Command::Domain(_)
+                | Command::Service(_)
                 | Command::Secret(_)
                 | Command::Destroy(_)
                 | Command::Deploys(_)

@@ -19,6 +19,7 @@ mod provision;
 mod publish;
 mod rollback;
 mod secret;
+mod service;
 mod watch;
 
 use std::{
@@ -28,7 +29,7 @@ use std::{
 
 #[cfg(test)]
 pub(crate) use self::init::EXAMPLE;
-pub use self::{init::InitError, man::ManError};
+pub use self::{init::InitError, man::ManError, service::ServiceError};
 use crate::{
     cli::{Cli, Command, SecretArgs, SecretCommand, WatchArgs},
     config::{self, Config, ConfigError, FlagLayer},
@@ -38,6 +39,7 @@ use crate::{
     publish::{FailureKind, PublishError},
     scan::ScanError,
     shown::ShownPath,
+    site_lock::LockError,
     state_folder::{SiteState, StateError},
     surroundings::Surroundings,
     target::TargetError,
@@ -59,6 +61,12 @@ pub enum CommandError {
     /// The state folder cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The site is watched already.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The service could not be installed, removed or asked.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
     /// `init` failed.
     #[error(transparent)]
     Init(#[from] InitError),
@@ -171,9 +179,12 @@ impl CommandError {
             },
             Self::Scan(_) | Self::NoSiteFolder { .. } => ExitCode::SiteFolder,
             Self::Strict { .. } => ExitCode::Strict,
+            Self::Lock(LockError::Held { .. }) => ExitCode::AlreadyWatched,
             Self::Held { .. } => ExitCode::Held,
             Self::Unwell { .. } => ExitCode::Unwell,
             Self::State(_)
+            | Self::Lock(LockError::Lock { .. })
+            | Self::Service(_)
             | Self::Target(_)
             | Self::Daemon(_)
             | Self::Signals(_)
@@ -199,6 +210,8 @@ impl CommandError {
                     .to_owned(),
             ),
             Self::State(error) => Some(error.hint()),
+            Self::Lock(error) => Some(error.hint()),
+            Self::Service(error) => error.hint(),
             Self::Init(error) => error.hint(),
             Self::Target(error) => error.hint(),
             Self::Publish(error) => Some(error.hint()),
@@ -285,7 +298,7 @@ pub async fn run(
         Command::Man(args) => man::run(&args, &surroundings.working_folder, out),
         Command::Watch(_) => {
             let (config, state) = start(surroundings, &flags)?;
-            watch::run(config, &state, out).await
+            watch::run(config, &state, surroundings, out).await
         }
         Command::Publish(args) => {
             let outcome = async {
@@ -308,6 +321,7 @@ pub async fn run(
             };
             print(outcome.await, Shape::asked(args.command.json()), out)
         }
+        Command::Service(args) => service::run(&args.command, (surroundings, &flags), out),
         Command::Secret(SecretArgs {
             command: SecretCommand::Rotate(args),
         }) => {

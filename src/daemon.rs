@@ -16,10 +16,12 @@
 mod agenda;
 mod round;
 mod speech;
+mod standing;
 mod upkeep;
 
 use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
+use onsave_server::service_manager::ServiceManager;
 use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, sleep_until, timeout},
@@ -29,6 +31,7 @@ use self::{
     agenda::{Agenda, Ended, Owed, Proof},
     round::{Finished, Hands, Outcome, Recheck, Start},
     speech::Speech,
+    standing::{Doing, Standing},
     upkeep::Upkeep,
 };
 use crate::{
@@ -46,6 +49,10 @@ use crate::{
 /// How long a round under way may take at the stop, before it is given up. The server then has the
 /// old deploy or the new one, and the next start finds out which.
 const LAST_ROUND: Duration = Duration::from_secs(5);
+
+/// A round that takes longer is told to the service manager: an ordinary save is over before anybody
+/// could read that it began, and most scans find nothing.
+const WORTH_TELLING: Duration = Duration::from_millis(300);
 
 /// Why the daemon cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +79,10 @@ pub struct Parts {
     pub last_publish: PathBuf,
     /// What tells the target from others, as remembered with the last publish.
     pub target: String,
+    /// Where visitors see the site, for people.
+    pub site_url: String,
+    /// Hears how the daemon stands.
+    pub manager: ServiceManager,
 }
 
 type Round = Pin<Box<dyn Future<Output = Result<(Hands, Finished), JoinError>>>>;
@@ -92,8 +103,10 @@ pub async fn run(
     tokio::pin!(shutdown);
     loop {
         daemon.begin_what_is_due(proof(watcher.health()));
+        daemon.tell_manager(watcher.health());
         let settles = daemon.settle.deadline();
         let next = daemon.next_due();
+        let told = daemon.telling_due();
         tokio::select! {
             // In this order, so that a stop is heard in a storm of events.
             biased;
@@ -108,6 +121,8 @@ pub async fn run(
             }
             // Cancel-safe: only time passes.
             () = wait_until(next) => {}
+            // As above.
+            () = wait_until(told) => {}
             // Cancel-safe, as tokio says of `join_next`.
             Some(checked) = daemon.live_checks.join_next() => daemon.live_checked(checked)?,
         }
@@ -146,6 +161,10 @@ struct Daemon {
     live_checks: JoinSet<(LiveCheck, LiveVerdict)>,
     upkeep: Upkeep,
     speech: Speech,
+    standing: Standing,
+    manager: ServiceManager,
+    /// When the round under way is worth telling.
+    round_is_long: Option<Instant>,
 }
 
 impl Daemon {
@@ -167,6 +186,9 @@ impl Daemon {
             live_checks: JoinSet::new(),
             upkeep: Upkeep::new(parts.last_publish, parts.target),
             speech: Speech::default(),
+            standing: Standing::new(parts.site_url),
+            manager: parts.manager,
+            round_is_long: None,
             config,
         };
         (parts.watcher, daemon)
@@ -212,10 +234,39 @@ impl Daemon {
         if let Some(order) = self.agenda.take(now, proof) {
             let config = Arc::clone(&self.config);
             self.round = Some(Box::pin(round::run(hands, order, config)));
+            self.round_is_long = Some(now + WORTH_TELLING);
             return;
         }
         self.upkeep.run_if_due(now, &mut hands);
         self.hands = Some(hands);
+    }
+
+    /// Tells the service manager what is news to it. Called in each turn of the loop and by nothing
+    /// else, so that a loop that is stuck lets the watchdog bite.
+    fn tell_manager(&mut self, health: &WatchHealth) {
+        if !self.manager.is_present() {
+            return;
+        }
+        let now = Instant::now();
+        let doing = match self.round_is_long {
+            Some(at) if at <= now => Doing::Publishing,
+            Some(_) | None => Doing::Little,
+        };
+        self.manager.status(&self.standing.text(doing));
+        // A change from now on is seen.
+        if *health != WatchHealth::Starting {
+            self.manager.ready();
+        }
+        self.manager.feed_if_due(now);
+    }
+
+    /// Returns when there is something to tell, though nothing happens.
+    fn telling_due(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let feed = self.manager.feed_due(now);
+        // What is past was told.
+        let long = self.round_is_long.filter(|at| *at > now);
+        feed.into_iter().chain(long).min()
     }
 
     fn finished(&mut self, (hands, finished): (Hands, Finished)) {
@@ -228,7 +279,9 @@ impl Daemon {
             }
             again = Dirty::Paths(found.unstable);
         }
+        self.round_is_long = None;
         self.speech.outcome(&finished.outcome, &self.config.dir);
+        self.standing.outcome(&finished.outcome, &self.config.dir);
         if let Outcome::Published(report, _) = &finished.outcome {
             self.check_live(report);
         }
@@ -315,6 +368,12 @@ impl Daemon {
     }
 
     async fn stop(mut self) -> Result<(), DaemonError> {
+        let last = if self.round.is_some() {
+            "stopping, after the last publish"
+        } else {
+            "stopping"
+        };
+        self.manager.stopping(last);
         if let Some(round) = &mut self.round {
             if let Ok(done) = timeout(LAST_ROUND, round).await {
                 self.finished(done?);

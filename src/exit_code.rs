@@ -27,13 +27,15 @@ pub enum ExitCode {
     SiteFolder = 8,
     /// `doctor` found something that is broken.
     Unwell = 9,
+    /// Another process watches this site already.
+    AlreadyWatched = 10,
     /// Ctrl-C ended a command before it was done.
     Interrupted = 130,
 }
 
 impl ExitCode {
     /// Every code, in the order of the help.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Ok,
         Self::Failure,
         Self::Usage,
@@ -44,6 +46,7 @@ impl ExitCode {
         Self::Strict,
         Self::SiteFolder,
         Self::Unwell,
+        Self::AlreadyWatched,
         Self::Interrupted,
     ];
 
@@ -67,6 +70,7 @@ impl ExitCode {
             Self::Strict => "a file would be skipped, and --strict forbids that",
             Self::SiteFolder => "the site folder is missing or cannot be read",
             Self::Unwell => "`doctor` found something that is broken",
+            Self::AlreadyWatched => "another process watches this site already",
             Self::Interrupted => "ended by Ctrl-C before it was done",
         }
     }
@@ -94,7 +98,7 @@ mod tests {
     #[test]
     fn numbers_are_the_documented_ones() {
         let numbers = ExitCode::ALL.map(ExitCode::number);
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 130]);
         assert_eq!(numbers.iter().collect::<BTreeSet<_>>().len(), numbers.len());
     }
 

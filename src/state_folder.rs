@@ -8,6 +8,7 @@
 //!     fly.json        what was made on Fly.io
 //!     fly.lock        held while something is made there
 //!     lock            held while a secret is made
+//!     watch.lock      held by the daemon of the site
 //!     stat-index      the scan's cache of digests
 //!     last-publish    what the last publish left on the target
 //! ```
@@ -169,6 +170,20 @@ impl SiteState {
     #[must_use]
     pub fn last_publish(&self) -> PathBuf {
         self.folder.join("last-publish")
+    }
+
+    /// Returns the lock that the site's daemon holds.
+    #[must_use]
+    pub fn watch_lock(&self) -> PathBuf {
+        self.folder.join("watch.lock")
+    }
+
+    /// Returns a state folder at a place of the test's choice.
+    #[cfg(test)]
+    pub(crate) fn in_folder(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+        }
     }
 
     /// Makes the folder, private to the user, if it is not there.

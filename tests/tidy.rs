@@ -377,6 +377,9 @@ fn what_is_shipped_is_there() {
         "README.md",
         "docs/ARCHITECTURE.md",
         "Dockerfile",
+        "systemd/onsave.service",
+        "systemd/onsave@.service",
+        "systemd/onsave-server.service",
         ".dockerignore",
     ] {
         assert!(root().join(path).is_file(), "{path} is missing");

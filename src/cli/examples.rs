@@ -47,6 +47,14 @@ Examples:
 The token comes from FLY_ACCESS_TOKEN, FLY_API_TOKEN or the file that fly.token_file names.
 ";
 
+pub(super) const SERVICE_EXAMPLES: &str = "\
+Examples:
+  onsave service install                  write the unit of this site, and start it
+  onsave service status                   whether it runs, and how the site stands
+  onsave service logs -f                  what it writes, from now on
+  onsave service uninstall                stop it, and remove the unit
+";
+
 pub(super) const DEPLOYS_EXAMPLES: &str = "\
 Examples:
   onsave deploys                          the list, the newest first

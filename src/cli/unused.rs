@@ -29,6 +29,8 @@ impl Cli {
             ) => return Ok(()),
             Some(Command::Provision(_)) => ("provision", &[DIR]),
             Some(Command::Domain(_)) => ("domain", &[DIR]),
+            // What these set would be forgotten by the service: it belongs into onsave.toml.
+            Some(Command::Service(_)) => ("service", &[TARGET, DIR, LOG_FORMAT, QUIET, VERBOSE]),
             Some(Command::Secret(_)) => ("secret", &[DIR]),
             Some(Command::Destroy(_)) => ("destroy", &[DIR]),
             Some(Command::Deploys(_)) => ("deploys", &[DIR]),
@@ -80,6 +82,7 @@ mod tests {
         for (line, option) in [
             ("onsave deploys --dir x", "--dir"),
             ("onsave --dir x rollback", "--dir"),
+            ("onsave service install --target local", "--target"),
             ("onsave init --target local", "--target"),
             ("onsave -q init", "--quiet"),
             ("onsave man --config x.toml", "--config"),

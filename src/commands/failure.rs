@@ -61,6 +61,7 @@ fn print(error: &CommandError, out: &mut dyn Write) -> std::io::Result<()> {
             | ExitCode::Refused
             | ExitCode::SiteFolder
             | ExitCode::Unwell
+            | ExitCode::AlreadyWatched
             | ExitCode::Interrupted => Status::Failed,
         },
         error: error_report::with_causes(error),

@@ -2,6 +2,8 @@
 
 use std::{io::Write, sync::Arc};
 
+use onsave_server::service_manager::ServiceManager;
+
 use super::CommandError;
 use crate::{
     config::{Config, PublishConfig, TargetConfig},
@@ -11,11 +13,21 @@ use crate::{
     scan::Scanner,
     shutdown,
     site_folder::SiteFolder,
+    site_lock::SiteLock,
     state_folder::SiteState,
+    surroundings::Surroundings,
     target::{Purpose, Target},
     verify_live::LiveVerifier,
     watch::Watcher,
 };
+
+/// Who is told how it goes.
+struct Listeners<'a> {
+    /// The service manager, where one started this process.
+    manager: ServiceManager,
+    /// The person.
+    out: &'a mut dyn Write,
+}
 
 /// Runs the command.
 ///
@@ -26,13 +38,20 @@ use crate::{
 pub(super) async fn run(
     config: Config,
     state: &SiteState,
+    surroundings: &Surroundings,
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
     let stop = shutdown::signal().map_err(CommandError::Signals)?;
     state.create()?;
+    let _ours_until_the_end = SiteLock::take(state).await?;
+    let variable = |name: &str| surroundings.variable(name).map(ToOwned::to_owned);
+    let mut manager = ServiceManager::find(&variable, std::process::id());
+    // On Fly.io the first start makes the app, which takes a while.
+    manager.status("opening the target");
     let mut target = Target::open(&config, state, Purpose::Watch).await?;
     let config = Arc::new(config);
-    let outcome = watch(&config, state, &mut target, stop, out).await;
+    let listeners = Listeners { manager, out };
+    let outcome = watch(&config, state, &mut target, (stop, listeners)).await;
     let closed = target.close().await;
     outcome?;
     closed.map_err(CommandError::from)
@@ -42,9 +61,9 @@ async fn watch(
     config: &Arc<Config>,
     state: &SiteState,
     target: &mut Target,
-    stop: impl Future<Output = ()>,
-    out: &mut dyn Write,
+    (stop, listeners): (impl Future<Output = ()>, Listeners<'_>),
 ) -> Result<(), CommandError> {
+    let Listeners { manager, out } = listeners;
     let folder = SiteFolder::new(config.dir.clone());
     let rules = Arc::new(SharedRules::default());
     let parts = Parts {
@@ -55,6 +74,8 @@ async fn watch(
         live: live_verifier(&config.publish, target.url())?,
         last_publish: state.last_publish(),
         target: target.identity().to_owned(),
+        site_url: public_url(&config.publish, target.url()).to_owned(),
+        manager,
     };
     writeln!(out, "watching {}", config.dir.display())?;
     let doing = match config.target {
@@ -76,11 +97,15 @@ fn live_verifier(
     if !config.verify_live {
         return Ok(None);
     }
-    let url = config.public_url.as_deref().unwrap_or(target_url);
+    let url = public_url(config, target_url);
     LiveVerifier::new(url).map(Some).map_err(|source| {
         CommandError::Publish(PublishError::NoAnswer {
             url: url.to_owned(),
             source,
         })
     })
+}
+
+fn public_url<'a>(config: &'a PublishConfig, target_url: &'a str) -> &'a str {
+    config.public_url.as_deref().unwrap_or(target_url)
 }

@@ -113,6 +113,8 @@ impl Desk {
             live: Some(LiveVerifier::new(&self.server.url()).unwrap()),
             last_publish: self.memory(),
             target: self.server.url(),
+            site_url: self.server.url(),
+            manager: ServiceManager::absent(),
         }
     }
 
