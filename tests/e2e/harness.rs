@@ -13,6 +13,7 @@ pub(crate) mod relay;
 pub(crate) mod server;
 pub(crate) mod site;
 pub(crate) mod sync_client;
+pub(crate) mod user_manager;
 pub(crate) mod world;
 
 pub(crate) use deadline::{eventually, wait_for};

@@ -8,6 +8,7 @@
 //! | [`behaviour`] | `REDbot`: negotiation, validators and ranges, asked by a client of its own |
 //! | [`clients`] | curl and the clients of nghttp2: what they make of the answers |
 //! | [`dockerfile`] | hadolint: the `Dockerfile`
+//! | [`systemd`] | systemd-analyze: the shipped units |
 //! | [`visitor`] | Chromium: the example site as somebody sees it who edits it |
 //!
 //! All of it is installed by `./scripts/test packages`. A judge that is missing fails its tests: one that is
@@ -20,6 +21,7 @@ mod browser;
 mod clients;
 mod dockerfile;
 mod notes;
+mod systemd;
 mod visitor;
 
 use std::path::{Path, PathBuf};

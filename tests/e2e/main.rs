@@ -23,6 +23,7 @@ mod rollback;
 mod saves;
 mod secrets;
 mod server_program;
+mod service;
 mod site_folder;
 mod two_writers;
 mod v1_client;
