@@ -86,7 +86,7 @@ fn a_site_is_installed_watched_restarted_and_removed() {
 
     // A second daemon says who has the site.
     let second = user.run_in(SITE, &[ONSAVE, "watch"]);
-    assert_eq!(second.status.code(), Some(9), "{}", stderr(&second));
+    assert_eq!(second.status.code(), Some(10), "{}", stderr(&second));
     assert!(stderr(&second).contains(&format!("watched by process {pid} already")));
 
     // The walls are there for a user without rights, too.
