@@ -32,7 +32,7 @@ pub(crate) use self::init::EXAMPLE;
 pub use self::{init::InitError, man::ManError, service::ServiceError};
 use crate::{
     cli::{Cli, Command, SecretArgs, SecretCommand, WatchArgs},
-    config::{self, Config, ConfigError, FlagLayer},
+    config::{self, Config, ConfigError, FlagLayer, Loaded},
     daemon::DaemonError,
     exit_code::ExitCode,
     provision::ProvisionError,
@@ -297,8 +297,8 @@ pub async fn run(
         Command::Completions(args) => completions::run(&args, out),
         Command::Man(args) => man::run(&args, &surroundings.working_folder, out),
         Command::Watch(_) => {
-            let (config, state) = start(surroundings, &flags)?;
-            watch::run(config, &state, surroundings, out).await
+            let (loaded, state) = start_loaded(surroundings, &flags)?;
+            watch::run(loaded, &state, (surroundings, &flags), out).await
         }
         Command::Publish(args) => {
             let outcome = async {
@@ -391,13 +391,22 @@ fn start(
     surroundings: &Surroundings,
     flags: &FlagLayer,
 ) -> Result<(Config, SiteState), CommandError> {
+    let (loaded, state) = start_loaded(surroundings, flags)?;
+    Ok((loaded.config, state))
+}
+
+/// As [`start`], for a command that reads the configuration again later.
+fn start_loaded(
+    surroundings: &Surroundings,
+    flags: &FlagLayer,
+) -> Result<(Loaded, SiteState), CommandError> {
     let loaded = config::load(surroundings, flags)?;
     telemetry::start(&loaded.config.log, surroundings)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     let state = SiteState::locate(surroundings, &loaded.config.root)?;
-    Ok((loaded.config, state))
+    Ok((loaded, state))
 }
 
 /// Returns `value` as one line of JSON.

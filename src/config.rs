@@ -162,6 +162,14 @@ pub struct PublishConfig {
     pub public_url: Option<String>,
 }
 
+impl PublishConfig {
+    /// Returns where visitors see the site that is published to `target_url`.
+    #[must_use]
+    pub fn site_url<'a>(&'a self, target_url: &'a str) -> &'a str {
+        self.public_url.as_deref().unwrap_or(target_url)
+    }
+}
+
 /// What is logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {

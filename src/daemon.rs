@@ -14,6 +14,7 @@
 //! is. The loop itself never waits for disk or network.
 
 mod agenda;
+mod reload;
 mod round;
 mod speech;
 mod standing;
@@ -35,7 +36,8 @@ use self::{
     upkeep::Upkeep,
 };
 use crate::{
-    config::Config,
+    config::{Config, ConfigError},
+    config_watch::{ConfigWatch, Reread},
     dirty::{Cause, Dirty, News, Notice},
     last_publish::LastPublish,
     publish::{PublishError, PublishReport, Publisher, RetryClass, Warmer},
@@ -79,8 +81,10 @@ pub struct Parts {
     pub last_publish: PathBuf,
     /// What tells the target from others, as remembered with the last publish.
     pub target: String,
-    /// Where visitors see the site, for people.
-    pub site_url: String,
+    /// Where the server is: scheme, host and port.
+    pub target_url: String,
+    /// Reads the configuration again.
+    pub config_watch: ConfigWatch,
     /// Hears how the daemon stands.
     pub manager: ServiceManager,
 }
@@ -99,7 +103,8 @@ pub async fn run(
     config: Arc<Config>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), DaemonError> {
-    let (mut watcher, mut daemon) = Daemon::new(parts, config);
+    let (mut watched, mut daemon) = Daemon::new(parts, config);
+    let Watched { watcher, config } = &mut watched;
     tokio::pin!(shutdown);
     loop {
         daemon.begin_what_is_due(proof(watcher.health()));
@@ -123,6 +128,8 @@ pub async fn run(
             () = wait_until(next) => {}
             // As above.
             () = wait_until(told) => {}
+            // Cancel-safe, as `next` says.
+            reread = config.next() => daemon.reread(reread?),
             // Cancel-safe, as tokio says of `join_next`.
             Some(checked) = daemon.live_checks.join_next() => daemon.live_checked(checked)?,
         }
@@ -146,6 +153,12 @@ async fn wait_until(at: Option<Instant>) {
     }
 }
 
+/// What the loop listens to, besides itself.
+struct Watched {
+    watcher: Watcher,
+    config: ConfigWatch,
+}
+
 /// The daemon, between its start and its stop.
 struct Daemon {
     config: Arc<Config>,
@@ -162,13 +175,14 @@ struct Daemon {
     upkeep: Upkeep,
     speech: Speech,
     standing: Standing,
+    target_url: String,
     manager: ServiceManager,
     /// When the round under way is worth telling.
     round_is_long: Option<Instant>,
 }
 
 impl Daemon {
-    fn new(parts: Parts, config: Arc<Config>) -> (Watcher, Self) {
+    fn new(parts: Parts, config: Arc<Config>) -> (Watched, Self) {
         let last = LastPublish::load(&parts.last_publish, &parts.target);
         let daemon = Self {
             settle: Settle::new(config.watch.quiet, config.watch.max_wait),
@@ -186,12 +200,17 @@ impl Daemon {
             live_checks: JoinSet::new(),
             upkeep: Upkeep::new(parts.last_publish, parts.target),
             speech: Speech::default(),
-            standing: Standing::new(parts.site_url),
+            standing: Standing::new(config.publish.site_url(&parts.target_url).to_owned()),
+            target_url: parts.target_url,
             manager: parts.manager,
             round_is_long: None,
             config,
         };
-        (parts.watcher, daemon)
+        let watched = Watched {
+            watcher: parts.watcher,
+            config: parts.config_watch,
+        };
+        (watched, daemon)
     }
 
     fn noticed(&mut self, notice: Notice) {
@@ -327,6 +346,43 @@ impl Daemon {
         }
     }
 
+    /// Takes over what a running daemon can; where there are faults, everything stays as it is.
+    fn reread(&mut self, reread: Reread) {
+        self.manager.reloading();
+        match reread {
+            Reread::Same => tracing::info!("the configuration was read again: nothing is new"),
+            Reread::Faulty(error) => not_reloaded(&error),
+            Reread::Changed { config, keys } => self.take_over(*config, keys),
+        }
+        self.manager.reloaded();
+    }
+
+    fn take_over(&mut self, new: Config, changed: Vec<&'static str>) {
+        let reload::Taken {
+            config,
+            keys,
+            waiting,
+        } = reload::taken(&self.config, new, changed);
+        let (watch, publish) = (&config.watch, &config.publish);
+        self.settle.wait_otherwise(watch.quiet, watch.max_wait);
+        self.agenda.wait_otherwise(watch.max_wait);
+        let url = publish.site_url(&self.target_url);
+        self.standing.name_url(url);
+        let live = LiveVerifier::of_site(publish, &self.target_url);
+        self.live = live.unwrap_or_else(|error| {
+            let error = &error as &(dyn std::error::Error + 'static);
+            tracing::error!(error, "publishes are not looked at on {url}");
+            None
+        });
+        if !keys.is_empty() {
+            tracing::info!("reloaded, from the next save on: {}", keys.join(", "));
+        }
+        if !waiting.is_empty() {
+            tracing::warn!("changed, but needs a restart: {}", waiting.join(", "));
+        }
+        self.config = Arc::new(config);
+    }
+
     /// Asks the public site for one changed file, off the path of the next publish.
     fn check_live(&mut self, report: &PublishReport) {
         let Some(verifier) = self.live.clone() else {
@@ -388,6 +444,14 @@ impl Daemon {
         }
         Ok(())
     }
+}
+
+/// Says each fault, once for each reading.
+fn not_reloaded(error: &ConfigError) {
+    for fault in &error.faults {
+        tracing::error!("the configuration has a fault: {fault}");
+    }
+    tracing::error!("not reloaded; what was read before holds");
 }
 
 /// Returns where the site folder is not what was scanned.

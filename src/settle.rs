@@ -108,6 +108,12 @@ impl Settle {
         }
     }
 
+    /// Waits otherwise from now on; a window that is open goes by the new waits.
+    pub const fn wait_otherwise(&mut self, quiet: Duration, max_wait: Duration) {
+        self.quiet = quiet;
+        self.max_wait = max_wait;
+    }
+
     /// Takes in a notice; opens a window when none is open.
     pub fn event(&mut self, notice: Notice) {
         let at = notice.at;

@@ -1,8 +1,9 @@
-//! When to stop: SIGINT (Ctrl-C) or SIGTERM. SIGHUP keeps its usual meaning, so that `nohup` works.
+//! When to stop: SIGINT (Ctrl-C) or SIGTERM. SIGHUP keeps its usual meaning, so that `nohup` works and a
+//! terminal that is closed ends what runs in it; only under a service manager it asks for a reload.
 
 use std::{future::Future, io};
 
-use tokio::signal::unix::{SignalKind, signal as listen};
+use tokio::signal::unix::{Signal, SignalKind, signal as listen};
 
 /// Returns a future that resolves at the first signal to stop.
 ///
@@ -20,4 +21,13 @@ pub fn signal() -> io::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
         }
     })
+}
+
+/// Returns SIGHUP, which does not end the process from now on.
+///
+/// # Errors
+///
+/// As [`signal`].
+pub fn hangups() -> io::Result<Signal> {
+    listen(SignalKind::hangup())
 }

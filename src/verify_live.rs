@@ -9,7 +9,10 @@ use std::fmt;
 use onsave_protocol::{Changeset, Manifest, Sha256Digest, SitePath};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::http::{HttpError, PublicHttp, Seen};
+use crate::{
+    config::PublishConfig,
+    http::{HttpError, PublicHttp, Seen},
+};
 
 /// Hex digits of a file's digest that an entity tag of the server starts with.
 const TAG_DIGITS: usize = 32;
@@ -207,6 +210,16 @@ impl LiveVerifier {
             http: PublicHttp::new(base)?,
             base: base.trim_end_matches('/').to_owned(),
         })
+    }
+
+    /// Returns what asks the site that is published to `target_url`; nothing where that is not wanted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn of_site(config: &PublishConfig, target_url: &str) -> Result<Option<Self>, HttpError> {
+        let url = config.site_url(target_url);
+        config.verify_live.then(|| Self::new(url)).transpose()
     }
 
     /// Returns what a visitor gets. Nothing waits for it, and dropping it is harmless.

@@ -6,7 +6,8 @@ use onsave_server::service_manager::ServiceManager;
 
 use super::CommandError;
 use crate::{
-    config::{Config, PublishConfig, TargetConfig},
+    config::{self, Config, FlagLayer, Loaded, TargetConfig},
+    config_watch::ConfigWatch,
     daemon::{self, Parts},
     ignore_rules::SharedRules,
     publish::PublishError,
@@ -21,10 +22,12 @@ use crate::{
     watch::Watcher,
 };
 
-/// Who is told how it goes.
+/// What joins the daemon to whoever started it.
 struct Listeners<'a> {
     /// The service manager, where one started this process.
     manager: ServiceManager,
+    /// Asks for another look at the configuration.
+    config_watch: ConfigWatch,
     /// The person.
     out: &'a mut dyn Write,
 }
@@ -36,9 +39,9 @@ struct Listeners<'a> {
 /// [`CommandError`], when the daemon cannot start, or the embedded server ends by itself. What can
 /// pass by itself (no site folder, no answer from the target) is waited for instead.
 pub(super) async fn run(
-    config: Config,
+    loaded: Loaded,
     state: &SiteState,
-    surroundings: &Surroundings,
+    (surroundings, flags): (&Surroundings, &FlagLayer),
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
     let stop = shutdown::signal().map_err(CommandError::Signals)?;
@@ -48,9 +51,18 @@ pub(super) async fn run(
     let mut manager = ServiceManager::find(&variable, std::process::id());
     // On Fly.io the first start makes the app, which takes a while.
     manager.status("opening the target");
+    let mut config_watch = config_watch(&loaded, (surroundings, flags));
+    if manager.is_present() {
+        let hangups = shutdown::hangups().map_err(CommandError::Signals)?;
+        config_watch = config_watch.with_hangups(hangups);
+    }
+    let config = Arc::new(loaded.config);
     let mut target = Target::open(&config, state, Purpose::Watch).await?;
-    let config = Arc::new(config);
-    let listeners = Listeners { manager, out };
+    let listeners = Listeners {
+        manager,
+        config_watch,
+        out,
+    };
     let outcome = watch(&config, state, &mut target, (stop, listeners)).await;
     let closed = target.close().await;
     outcome?;
@@ -63,7 +75,15 @@ async fn watch(
     target: &mut Target,
     (stop, listeners): (impl Future<Output = ()>, Listeners<'_>),
 ) -> Result<(), CommandError> {
-    let Listeners { manager, out } = listeners;
+    let Listeners {
+        manager,
+        config_watch,
+        out,
+    } = listeners;
+    let live = LiveVerifier::of_site(&config.publish, target.url()).map_err(|source| {
+        let url = config.publish.site_url(target.url()).to_owned();
+        CommandError::Publish(PublishError::NoAnswer { url, source })
+    })?;
     let folder = SiteFolder::new(config.dir.clone());
     let rules = Arc::new(SharedRules::default());
     let parts = Parts {
@@ -71,10 +91,11 @@ async fn watch(
         scanner: Scanner::new(folder, state.folder().to_owned(), rules),
         publisher: target.publisher()?,
         mender: target.take_mender(),
-        live: live_verifier(&config.publish, target.url())?,
+        live,
         last_publish: state.last_publish(),
         target: target.identity().to_owned(),
-        site_url: public_url(&config.publish, target.url()).to_owned(),
+        target_url: target.url().to_owned(),
+        config_watch,
         manager,
     };
     writeln!(out, "watching {}", config.dir.display())?;
@@ -90,22 +111,15 @@ async fn watch(
     }
 }
 
-fn live_verifier(
-    config: &PublishConfig,
-    target_url: &str,
-) -> Result<Option<LiveVerifier>, CommandError> {
-    if !config.verify_live {
-        return Ok(None);
-    }
-    let url = public_url(config, target_url);
-    LiveVerifier::new(url).map(Some).map_err(|source| {
-        CommandError::Publish(PublishError::NoAnswer {
-            url: url.to_owned(),
-            source,
-        })
-    })
-}
-
-fn public_url<'a>(config: &'a PublishConfig, target_url: &'a str) -> &'a str {
-    config.public_url.as_deref().unwrap_or(target_url)
+/// Returns what reads the configuration again, from the layers of this process.
+fn config_watch(
+    loaded: &Loaded,
+    (surroundings, flags): (&Surroundings, &FlagLayer),
+) -> ConfigWatch {
+    let layers = (surroundings.clone(), flags.clone());
+    ConfigWatch::new(
+        Arc::new(move || config::load(&layers.0, &layers.1)),
+        loaded.config.file_or_default(),
+        loaded.settings.clone(),
+    )
 }

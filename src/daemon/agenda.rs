@@ -164,6 +164,11 @@ impl Agenda {
         }
     }
 
+    /// Waits otherwise from now on.
+    pub(super) const fn wait_otherwise(&mut self, max_wait: Duration) {
+        self.max_wait = max_wait;
+    }
+
     /// Takes in what settled: it is worked on as soon as no other order is out.
     pub(super) fn settled(&mut self, batch: Batch) {
         if matches!(batch.dirty, Dirty::Paths(_)) {

@@ -50,6 +50,11 @@ impl Standing {
         }
     }
 
+    /// Names another URL from now on.
+    pub(super) fn name_url(&mut self, url: &str) {
+        url.clone_into(&mut self.url);
+    }
+
     /// Takes in how a round ended.
     pub(super) fn outcome(&mut self, outcome: &Outcome, site: &Path) {
         let state = match outcome {

@@ -190,6 +190,47 @@ fn a_secret_comes_from_the_service_manager() {
 }
 
 #[test]
+fn a_changed_configuration_is_taken_over_as_far_as_it_can_be() {
+    let user = UserManager::start();
+    local_site(&user);
+    service(&user, &["install"]);
+    user.wait_for_status(UNIT, "live: ");
+    let pid = user.property(UNIT, "MainPID");
+    let configure = |text: &str| {
+        let whole = format!("app = \"blog\"\n[local]\naddress = \"127.0.0.1:0\"\n{text}");
+        user.write(&format!("{SITE}/onsave.toml"), &whole);
+    };
+    let logs = |text: &str| {
+        eventually(text, || service(&user, &["logs"]).contains(text));
+    };
+    configure(
+        "keep_deploys = 7\n[publish]\npublic_url = \"https://blog.example\"\nverify_live = false\n",
+    );
+    logs("changed, but needs a restart: local.keep_deploys");
+    logs("reloaded, from the next save on: publish.verify_live, publish.public_url");
+    user.wait_for_status(UNIT, "live: https://blog.example, last publish ");
+
+    configure("[publish]\nstrikt = true\n");
+    logs("publish.strikt");
+    logs("not reloaded; what was read before holds");
+    user.wait_for_status(UNIT, "live: https://blog.example, last publish ");
+
+    user.run_well("", &["systemctl", "--user", "reload", UNIT]);
+    eventually("the faults, told a second time", || {
+        let logs = service(&user, &["logs"]);
+        logs.matches("not reloaded; what was read before holds")
+            .count()
+            == 2
+    });
+    assert_eq!(
+        user.property(UNIT, "MainPID"),
+        pid,
+        "it went on all the time"
+    );
+    assert_eq!(user.property(UNIT, "ActiveState"), "active");
+}
+
+#[test]
 fn what_cannot_be_installed_is_explained() {
     let user = UserManager::start();
     local_site(&user);

@@ -39,7 +39,10 @@ fn each_deploy_is_the_whole_tree_of_one_writer() {
     });
     let mut daemon_a = world.start("a", &mut world.command(&["watch", "a"]));
     world.wait_until_live(&a.tree());
-    let mut daemon_b = world.start("b", &mut world.command(&["watch", "b"]));
+    // The other writer is on another machine: one machine has one daemon for a site.
+    let mut elsewhere = world.command(&["watch", "b"]);
+    elsewhere.env("XDG_STATE_HOME", world.path("home/elsewhere"));
+    let mut daemon_b = world.start("b", &mut elsewhere);
     eventually("b's first publish", || {
         manifest(world.address()).is_some_and(|m| m.files == digests(&b.tree()))
     });
