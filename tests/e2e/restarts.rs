@@ -29,6 +29,55 @@ fn a_daemon_that_is_asked_to_end_ends_well() {
     }
 }
 
+/// Starts a daemon and lets the server hang in the middle of its publish.
+fn hang_in_a_publish(world: &mut World, relay: &Relay) -> Process {
+    let mut command = world.command_to(relay.address(), &["watch"]);
+    let daemon = world.start("watch-hanging", &mut command);
+    world.wait_until_live(&world.site.tree());
+    relay.take_requests();
+    world.server.process().suspend();
+    world.site.save("index.html", "<h1>in flight</h1>");
+    eventually("the changeset to be under way", || {
+        let requests = relay.take_requests();
+        requests.iter().any(|it| it.contains("/_icd/changesets"))
+    });
+    daemon
+}
+
+#[test]
+fn a_publish_in_flight_is_finished_before_the_end() {
+    let mut world = World::with_small_site();
+    let relay = Relay::start(world.address());
+    let mut daemon = hang_in_a_publish(&mut world, &relay);
+    daemon.ask_to_end();
+    daemon.assert_running();
+    world.server.process().resume();
+    assert_eq!(daemon.wait().code(), Some(0));
+    world.wait_until_live(&world.site.tree());
+    let said = daemon.stderr();
+    assert!(said.contains("published index.html"), "{said}");
+    assert!(
+        !said.contains("before the last publish was confirmed"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_publish_that_does_not_end_is_given_up_and_found_by_the_next_start() {
+    let mut world = World::with_small_site();
+    let relay = Relay::start(world.address());
+    let mut daemon = hang_in_a_publish(&mut world, &relay);
+    assert_eq!(daemon.terminate().code(), Some(0));
+    let said = daemon.stderr();
+    assert!(
+        said.contains("stopped before the last publish was confirmed"),
+        "{said}"
+    );
+    world.server.process().resume();
+    let _daemon = world.watch();
+    world.wait_until_live(&world.site.tree());
+}
+
 #[test]
 fn a_daemon_that_finds_nothing_new_publishes_nothing() {
     let world = World::with_small_site();

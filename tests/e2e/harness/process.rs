@@ -104,6 +104,21 @@ impl Process {
         self.wait()
     }
 
+    /// Asks the program to end (SIGTERM) and does not wait for it.
+    pub(crate) fn ask_to_end(&mut self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Lets the program do nothing more until it is resumed (SIGSTOP).
+    pub(crate) fn suspend(&mut self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a suspended program go on (SIGCONT).
+    pub(crate) fn resume(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Asks the program to end as Ctrl-C does (SIGINT) and returns how it did.
     pub(crate) fn interrupt(&mut self) -> ExitStatus {
         self.signal(Signal::INT);
