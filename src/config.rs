@@ -14,7 +14,7 @@
 //! | `fly` | the section of the app on Fly.io |
 //! | `load` | which file, and the order of all that |
 //! | `url` | the URLs; only user of the `url` crate |
-//! | `secret` | secrets from a variable or a file |
+//! | `secret` | secrets from a variable, a service manager or a file |
 //! | `source`, `fault` | where a value came from; what is wrong with one |
 //! | `app_name` | what an app may be called |
 //!

@@ -5,11 +5,14 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpStream,
+    os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use crate::harness::{World, eventually, server, site::Tree, sync_client, world::assert_serves};
+use crate::harness::{
+    Server, World, eventually, server, site::Tree, sync_client, world::assert_serves,
+};
 
 fn tree(word: &str) -> Tree {
     let page = |name: &str| {
@@ -48,6 +51,38 @@ fn sigterm_ends_what_was_begun_and_exits_0() {
 
     world.restart_server();
     assert_serves(world.address(), &tree("one"));
+}
+
+#[test]
+fn a_service_manager_hears_how_the_server_stands() {
+    let world = World::new();
+    let socket = UnixDatagram::bind(world.path("notify")).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let mut command = server::command(&world.path("notified volume"));
+    command
+        .env("NOTIFY_SOCKET", world.path("notify"))
+        .env("WATCHDOG_USEC", "200000");
+    let mut server = Server::start_with("notified", &mut command, &world.path("logs"));
+    let mut heard = Vec::new();
+    let mut hears = |what: &str| {
+        eventually(what, || {
+            let mut bytes = [0; 1024];
+            while let Ok(length) = socket.recv(&mut bytes) {
+                heard.push(String::from_utf8_lossy(&bytes[..length]).into_owned());
+            }
+            let found = heard.iter().position(|message| message.starts_with(what));
+            // What was said before it is over.
+            found.map(|at| heard.drain(..=at)).is_some()
+        });
+    };
+    hears("READY=1\n");
+    hears(&format!("STATUS=serving at http://{}", server.address()));
+    // Fed, and fed again.
+    hears("WATCHDOG=1\n");
+    hears("WATCHDOG=1\n");
+    server.process().ask_to_end();
+    hears("STOPPING=1\n");
+    assert_eq!(server.process().wait().code(), Some(0));
 }
 
 #[test]
