@@ -14,6 +14,7 @@
 //! is. The loop itself never waits for disk or network.
 
 mod agenda;
+mod requests;
 mod round;
 mod speech;
 mod standing;
@@ -29,6 +30,7 @@ use tokio::{
 
 use self::{
     agenda::{Agenda, Ended, Owed, Proof},
+    requests::Requests,
     round::{Finished, Hands, Outcome, Recheck, Start},
     speech::Speech,
     standing::{Doing, Standing},
@@ -36,6 +38,7 @@ use self::{
 };
 use crate::{
     config::Config,
+    control::Control,
     dirty::{Cause, Dirty, News, Notice},
     last_publish::LastPublish,
     publish::{PublishError, PublishReport, Publisher, RetryClass, Warmer},
@@ -83,6 +86,8 @@ pub struct Parts {
     pub site_url: String,
     /// Hears how the daemon stands.
     pub manager: ServiceManager,
+    /// Where people ask how it stands.
+    pub control: Control,
 }
 
 type Round = Pin<Box<dyn Future<Output = Result<(Hands, Finished), JoinError>>>>;
@@ -104,6 +109,7 @@ pub async fn run(
     loop {
         daemon.begin_what_is_due(proof(watcher.health()));
         daemon.tell_manager(watcher.health());
+        daemon.tell_control();
         let settles = daemon.settle.deadline();
         let next = daemon.next_due();
         let told = daemon.telling_due();
@@ -113,6 +119,8 @@ pub async fn run(
             () = &mut shutdown => break,
             // Cancel-safe: the round stays in its box and goes on when it is polled again.
             done = poll_round(&mut daemon.round) => daemon.finished(done?),
+            // Cancel-safe, as `next` says.
+            asked = daemon.requests.control.next() => daemon.asked(asked),
             // Cancel-safe: only time passes.
             () = wait_until(settles) => daemon.settled(),
             // Cancel-safe, as `next` says: a notice is handed over whole or stays.
@@ -163,6 +171,7 @@ struct Daemon {
     speech: Speech,
     standing: Standing,
     manager: ServiceManager,
+    requests: Requests,
     /// When the round under way is worth telling.
     round_is_long: Option<Instant>,
 }
@@ -188,6 +197,7 @@ impl Daemon {
             speech: Speech::default(),
             standing: Standing::new(parts.site_url),
             manager: parts.manager,
+            requests: Requests::new(parts.control),
             round_is_long: None,
             config,
         };
@@ -222,7 +232,11 @@ impl Daemon {
     /// Returns when there is something to begin; while a round is under way, its end is waited for.
     fn next_due(&self) -> Option<Instant> {
         self.hands.as_ref()?;
-        let work = self.agenda.due(Instant::now());
+        let work = if self.requests.holds_back() {
+            None
+        } else {
+            self.agenda.due(Instant::now())
+        };
         work.into_iter().chain(self.upkeep.due()).min()
     }
 
@@ -231,8 +245,10 @@ impl Daemon {
             return;
         };
         let now = Instant::now();
-        if let Some(order) = self.agenda.take(now, proof) {
-            let config = Arc::clone(&self.config);
+        if !self.requests.holds_back()
+            && let Some(mut order) = self.agenda.take(now, proof)
+        {
+            let config = self.hasten(&mut order, &mut hands);
             self.round = Some(Box::pin(round::run(hands, order, config)));
             self.round_is_long = Some(now + WORTH_TELLING);
             return;
@@ -248,16 +264,19 @@ impl Daemon {
             return;
         }
         let now = Instant::now();
-        let doing = match self.round_is_long {
-            Some(at) if at <= now => Doing::Publishing,
-            Some(_) | None => Doing::Little,
-        };
-        self.manager.status(&self.standing.text(doing));
+        self.manager.status(&self.standing.text(self.doing()));
         // A change from now on is seen.
         if *health != WatchHealth::Starting {
             self.manager.ready();
         }
         self.manager.feed_if_due(now);
+    }
+
+    fn doing(&self) -> Doing {
+        match self.round_is_long {
+            Some(at) if at <= Instant::now() => Doing::Publishing,
+            Some(_) | None => Doing::Little,
+        }
     }
 
     /// Returns when there is something to tell, though nothing happens.
@@ -282,6 +301,7 @@ impl Daemon {
         self.round_is_long = None;
         self.speech.outcome(&finished.outcome, &self.config.dir);
         self.standing.outcome(&finished.outcome, &self.config.dir);
+        self.answer(&finished.outcome);
         if let Outcome::Published(report, _) = &finished.outcome {
             self.check_live(report);
         }

@@ -7,6 +7,7 @@ use onsave_server::service_manager::ServiceManager;
 use super::CommandError;
 use crate::{
     config::{Config, PublishConfig, TargetConfig},
+    control::{Control, status::Status},
     daemon::{self, Parts},
     ignore_rules::SharedRules,
     publish::PublishError,
@@ -76,6 +77,7 @@ async fn watch(
         target: target.identity().to_owned(),
         site_url: public_url(&config.publish, target.url()).to_owned(),
         manager,
+        control: control(config, state, public_url(&config.publish, target.url())),
     };
     writeln!(out, "watching {}", config.dir.display())?;
     let doing = match config.target {
@@ -88,6 +90,23 @@ async fn watch(
         outcome = daemon::run(parts, Arc::clone(config), stop) => Ok(outcome?),
         error = target.failed() => Err(error.into()),
     }
+}
+
+/// Listens on the control socket; without one, the daemon does its work all the same.
+fn control(config: &Config, state: &SiteState, url: &str) -> Control {
+    let status = Status {
+        dir: config.dir.display().to_string(),
+        url: url.to_owned(),
+        ..Status::starting(&config.app)
+    };
+    let path = state.control_socket();
+    Control::listen(path.clone(), status.clone()).unwrap_or_else(|error| {
+        tracing::warn!(
+            path = %path.display(), %error,
+            "`onsave status` will not find this daemon: its socket cannot be made"
+        );
+        Control::unreachable(status)
+    })
 }
 
 fn live_verifier(
