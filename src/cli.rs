@@ -9,6 +9,7 @@ mod domain;
 mod examples;
 mod note;
 mod service;
+mod status;
 mod unused;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -20,6 +21,7 @@ use onsave_protocol::DeployId;
 pub use self::{
     domain::{DomainArgs, DomainCommand, DomainName},
     service::{ServiceArgs, ServiceCommand, ServiceLogsArgs, ServiceStatusArgs},
+    status::{StatusArgs, SwitchArgs},
 };
 use self::{
     examples::{
@@ -112,6 +114,12 @@ pub enum Command {
     Secret(SecretArgs),
     /// Remove the app on Fly.io with everything in it; asks for its name.
     Destroy(DestroyArgs),
+    /// Show how a running watch stands: its state and its last publishes.
+    Status(StatusArgs),
+    /// Tell a running watch not to publish saves.
+    Pause(SwitchArgs),
+    /// Tell a running watch to publish saves again.
+    Resume(SwitchArgs),
     /// List the deploys on the target, or show what one of them changed.
     #[command(after_long_help = DEPLOYS_EXAMPLES)]
     Deploys(DeploysArgs),
@@ -333,6 +341,9 @@ impl Cli {
                 | Command::Service(_)
                 | Command::Secret(_)
                 | Command::Destroy(_)
+                | Command::Status(_)
+                | Command::Pause(_)
+                | Command::Resume(_)
                 | Command::Deploys(_)
                 | Command::Rollback(_)
                 | Command::Init
@@ -344,6 +355,33 @@ impl Cli {
             | None => {}
         }
         layer
+    }
+}
+
+impl Command {
+    /// Returns whether one object is asked for in place of text.
+    #[must_use]
+    pub const fn wants_json(&self) -> bool {
+        match self {
+            Self::Publish(args) => args.json,
+            Self::Provision(args) => args.json,
+            Self::Domain(args) => args.command.json(),
+            Self::Secret(SecretArgs {
+                command: SecretCommand::Rotate(args),
+            }) => args.json,
+            Self::Destroy(args) => args.json,
+            Self::Status(args) => args.json,
+            Self::Pause(args) | Self::Resume(args) => args.json,
+            Self::Deploys(args) => args.json,
+            Self::Rollback(args) => args.json,
+            Self::Check(args) => args.json,
+            Self::Doctor(args) => args.json,
+            Self::Init
+            | Self::Completions(_)
+            | Self::Man(_)
+            | Self::Service(_)
+            | Self::Watch(_) => false,
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod publish;
 mod rollback;
 mod secret;
 mod service;
+mod status;
 mod watch;
 
 use std::{
@@ -33,6 +34,7 @@ pub use self::{init::InitError, man::ManError, service::ServiceError};
 use crate::{
     cli::{Cli, Command, SecretArgs, SecretCommand, WatchArgs},
     config::{self, Config, ConfigError, FlagLayer, Loaded},
+    control::client::ControlError,
     daemon::DaemonError,
     exit_code::ExitCode,
     provision::ProvisionError,
@@ -82,6 +84,9 @@ pub enum CommandError {
     /// The command is about an app on Fly.io, and the target is another.
     #[error("the target is not Fly.io")]
     NotFly,
+    /// The daemon of the site cannot be asked.
+    #[error(transparent)]
+    Control(ControlError),
     /// The app on Fly.io could not be made or kept.
     #[error(transparent)]
     Provision(#[from] ProvisionError),
@@ -193,6 +198,7 @@ impl CommandError {
             | Self::FlyToml { .. }
             | Self::ForeignFlyToml { .. }
             | Self::NotConfirmed { .. }
+            | Self::Control(_)
             | Self::GivenSecret { .. }
             | Self::UnknownDomain { .. }
             | Self::Output(_) => ExitCode::Failure,
@@ -216,6 +222,7 @@ impl CommandError {
             Self::Target(error) => error.hint(),
             Self::Publish(error) => Some(error.hint()),
             Self::Provision(error) => error.hint(),
+            Self::Control(error) => error.hint(),
             Self::NotFly => {
                 Some("set kind = \"fly\" below [target] in onsave.toml, or give --target fly".to_owned())
             }
@@ -300,58 +307,46 @@ pub async fn run(
             let (loaded, state) = start_loaded(surroundings, &flags)?;
             watch::run(loaded, &state, (surroundings, &flags), out).await
         }
-        Command::Publish(args) => {
-            let outcome = async {
-                let (config, state) = start(surroundings, &flags)?;
-                publish::run(&args, config, &state).await
-            };
-            print(outcome.await, Shape::asked(args.json), out)
-        }
-        Command::Provision(args) => {
-            let outcome = async {
-                let (config, state) = start(surroundings, &flags)?;
-                provision::run(&args, config, &state).await
-            };
-            print(outcome.await, Shape::asked(args.json), out)
-        }
-        Command::Domain(args) => {
-            let outcome = async {
-                let (config, state) = start(surroundings, &flags)?;
-                domain::run(&args.command, config, &state).await
-            };
-            print(outcome.await, Shape::asked(args.command.json()), out)
-        }
         Command::Service(args) => service::run(&args.command, (surroundings, &flags), out),
+        command => {
+            let shape = Shape::asked(command.wants_json());
+            let outcome = async {
+                let (config, state) = start(surroundings, &flags)?;
+                text_of(command, (config, &state), out).await
+            };
+            let outcome = outcome.await;
+            print(outcome, shape, out)
+        }
+    }
+}
+
+/// Runs a command that needs a valid configuration, and returns what to print once it is all over.
+async fn text_of(
+    command: Command,
+    (config, state): (Config, &SiteState),
+    out: &mut dyn Write,
+) -> Result<String, CommandError> {
+    match command {
+        Command::Publish(args) => publish::run(&args, config, state).await,
+        Command::Provision(args) => provision::run(&args, config, state).await,
+        Command::Domain(args) => domain::run(&args.command, config, state).await,
         Command::Secret(SecretArgs {
             command: SecretCommand::Rotate(args),
-        }) => {
-            let outcome = async {
-                let (config, state) = start(surroundings, &flags)?;
-                secret::rotate(&args, config, &state).await
-            };
-            print(outcome.await, Shape::asked(args.json), out)
-        }
-        Command::Destroy(args) => {
-            let outcome = async {
-                let (config, state) = start(surroundings, &flags)?;
-                destroy::run(&args, config, &state).await
-            };
-            print(outcome.await, Shape::asked(args.json), out)
-        }
-        Command::Deploys(args) => {
-            let outcome = async {
-                let (config, state) = start(surroundings, &flags)?;
-                deploys::run(&args, config, &state).await
-            };
-            print(outcome.await, Shape::asked(args.json), out)
-        }
-        Command::Rollback(args) => {
-            let outcome = async {
-                let (config, state) = start(surroundings, &flags)?;
-                rollback::run(&args, config, &state).await
-            };
-            print(outcome.await, Shape::asked(args.json), out)
-        }
+        }) => secret::rotate(&args, config, state).await,
+        Command::Destroy(args) => destroy::run(&args, config, state).await,
+        Command::Status(args) => status::run(&args, state, out).await,
+        Command::Pause(args) => status::switch("/v1/pause", args.json, state).await,
+        Command::Resume(args) => status::switch("/v1/resume", args.json, state).await,
+        Command::Deploys(args) => deploys::run(&args, config, state).await,
+        Command::Rollback(args) => rollback::run(&args, config, state).await,
+        // These print by themselves.
+        Command::Init
+        | Command::Check(_)
+        | Command::Doctor(_)
+        | Command::Completions(_)
+        | Command::Man(_)
+        | Command::Service(_)
+        | Command::Watch(_) => Ok(String::new()),
     }
 }
 

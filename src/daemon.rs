@@ -15,6 +15,7 @@
 
 mod agenda;
 mod reload;
+mod requests;
 mod round;
 mod speech;
 mod standing;
@@ -30,14 +31,16 @@ use tokio::{
 
 use self::{
     agenda::{Agenda, Ended, Owed, Proof},
+    requests::Requests,
     round::{Finished, Hands, Outcome, Recheck, Start},
     speech::Speech,
     standing::{Doing, Standing},
     upkeep::Upkeep,
 };
 use crate::{
-    config::{Config, ConfigError},
-    config_watch::{ConfigWatch, Reread},
+    config::Config,
+    config_watch::ConfigWatch,
+    control::Control,
     dirty::{Cause, Dirty, News, Notice},
     last_publish::LastPublish,
     publish::{PublishError, PublishReport, Publisher, RetryClass, Warmer},
@@ -87,6 +90,8 @@ pub struct Parts {
     pub config_watch: ConfigWatch,
     /// Hears how the daemon stands.
     pub manager: ServiceManager,
+    /// Where people ask how it stands.
+    pub control: Control,
 }
 
 type Round = Pin<Box<dyn Future<Output = Result<(Hands, Finished), JoinError>>>>;
@@ -109,6 +114,7 @@ pub async fn run(
     loop {
         daemon.begin_what_is_due(proof(watcher.health()));
         daemon.tell_manager(watcher.health());
+        daemon.tell_control();
         let settles = daemon.settle.deadline();
         let next = daemon.next_due();
         let told = daemon.telling_due();
@@ -118,6 +124,8 @@ pub async fn run(
             () = &mut shutdown => break,
             // Cancel-safe: the round stays in its box and goes on when it is polled again.
             done = poll_round(&mut daemon.round) => daemon.finished(done?),
+            // Cancel-safe, as `next` says.
+            asked = daemon.requests.control.next() => daemon.asked(asked),
             // Cancel-safe: only time passes.
             () = wait_until(settles) => daemon.settled(),
             // Cancel-safe, as `next` says: a notice is handed over whole or stays.
@@ -177,6 +185,7 @@ struct Daemon {
     standing: Standing,
     target_url: String,
     manager: ServiceManager,
+    requests: Requests,
     /// When the round under way is worth telling.
     round_is_long: Option<Instant>,
 }
@@ -203,6 +212,7 @@ impl Daemon {
             standing: Standing::new(config.publish.site_url(&parts.target_url).to_owned()),
             target_url: parts.target_url,
             manager: parts.manager,
+            requests: Requests::new(parts.control),
             round_is_long: None,
             config,
         };
@@ -241,7 +251,11 @@ impl Daemon {
     /// Returns when there is something to begin; while a round is under way, its end is waited for.
     fn next_due(&self) -> Option<Instant> {
         self.hands.as_ref()?;
-        let work = self.agenda.due(Instant::now());
+        let work = if self.requests.holds_back() {
+            None
+        } else {
+            self.agenda.due(Instant::now())
+        };
         work.into_iter().chain(self.upkeep.due()).min()
     }
 
@@ -250,8 +264,10 @@ impl Daemon {
             return;
         };
         let now = Instant::now();
-        if let Some(order) = self.agenda.take(now, proof) {
-            let config = Arc::clone(&self.config);
+        if !self.requests.holds_back()
+            && let Some(mut order) = self.agenda.take(now, proof)
+        {
+            let config = self.hasten(&mut order, &mut hands);
             self.round = Some(Box::pin(round::run(hands, order, config)));
             self.round_is_long = Some(now + WORTH_TELLING);
             return;
@@ -267,16 +283,19 @@ impl Daemon {
             return;
         }
         let now = Instant::now();
-        let doing = match self.round_is_long {
-            Some(at) if at <= now => Doing::Publishing,
-            Some(_) | None => Doing::Little,
-        };
-        self.manager.status(&self.standing.text(doing));
+        self.manager.status(&self.standing.text(self.doing()));
         // A change from now on is seen.
         if *health != WatchHealth::Starting {
             self.manager.ready();
         }
         self.manager.feed_if_due(now);
+    }
+
+    fn doing(&self) -> Doing {
+        match self.round_is_long {
+            Some(at) if at <= Instant::now() => Doing::Publishing,
+            Some(_) | None => Doing::Little,
+        }
     }
 
     /// Returns when there is something to tell, though nothing happens.
@@ -301,6 +320,7 @@ impl Daemon {
         self.round_is_long = None;
         self.speech.outcome(&finished.outcome, &self.config.dir);
         self.standing.outcome(&finished.outcome, &self.config.dir);
+        self.answer(&finished.outcome);
         if let Outcome::Published(report, _) = &finished.outcome {
             self.check_live(report);
         }
@@ -344,43 +364,6 @@ impl Daemon {
                 }
             },
         }
-    }
-
-    /// Takes over what a running daemon can; where there are faults, everything stays as it is.
-    fn reread(&mut self, reread: Reread) {
-        self.manager.reloading();
-        match reread {
-            Reread::Same => tracing::info!("the configuration was read again: nothing is new"),
-            Reread::Faulty(error) => not_reloaded(&error),
-            Reread::Changed { config, keys } => self.take_over(*config, keys),
-        }
-        self.manager.reloaded();
-    }
-
-    fn take_over(&mut self, new: Config, changed: Vec<&'static str>) {
-        let reload::Taken {
-            config,
-            keys,
-            waiting,
-        } = reload::taken(&self.config, new, changed);
-        let (watch, publish) = (&config.watch, &config.publish);
-        self.settle.wait_otherwise(watch.quiet, watch.max_wait);
-        self.agenda.wait_otherwise(watch.max_wait);
-        let url = publish.site_url(&self.target_url);
-        self.standing.name_url(url);
-        let live = LiveVerifier::of_site(publish, &self.target_url);
-        self.live = live.unwrap_or_else(|error| {
-            let error = &error as &(dyn std::error::Error + 'static);
-            tracing::error!(error, "publishes are not looked at on {url}");
-            None
-        });
-        if !keys.is_empty() {
-            tracing::info!("reloaded, from the next save on: {}", keys.join(", "));
-        }
-        if !waiting.is_empty() {
-            tracing::warn!("changed, but needs a restart: {}", waiting.join(", "));
-        }
-        self.config = Arc::new(config);
     }
 
     /// Asks the public site for one changed file, off the path of the next publish.
@@ -444,14 +427,6 @@ impl Daemon {
         }
         Ok(())
     }
-}
-
-/// Says each fault, once for each reading.
-fn not_reloaded(error: &ConfigError) {
-    for fault in &error.faults {
-        tracing::error!("the configuration has a fault: {fault}");
-    }
-    tracing::error!("not reloaded; what was read before holds");
 }
 
 /// Returns where the site folder is not what was scanned.

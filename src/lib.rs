@@ -10,6 +10,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod config_watch;
+pub mod control;
 pub mod daemon;
 pub mod dirty;
 pub mod doctor;

@@ -10,6 +10,7 @@
 //!     lock            held while a secret is made
 //!     watch.lock      held by the daemon of the site
 //!     stat-index      the scan's cache of digests
+//!     control.sock    where the daemon listens for its commands
 //!     last-publish    what the last publish left on the target
 //! ```
 //!
@@ -164,6 +165,12 @@ impl SiteState {
     #[must_use]
     pub fn stat_index(&self) -> PathBuf {
         self.folder.join("stat-index")
+    }
+
+    /// Returns where the daemon of the site listens for its commands.
+    #[must_use]
+    pub fn control_socket(&self) -> PathBuf {
+        self.folder.join("control.sock")
     }
 
     /// Returns where the publisher keeps what it last published.

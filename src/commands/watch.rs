@@ -8,6 +8,7 @@ use super::CommandError;
 use crate::{
     config::{self, Config, FlagLayer, Loaded, TargetConfig},
     config_watch::ConfigWatch,
+    control::{Control, status::Status},
     daemon::{self, Parts},
     ignore_rules::SharedRules,
     publish::PublishError,
@@ -97,6 +98,7 @@ async fn watch(
         target_url: target.url().to_owned(),
         config_watch,
         manager,
+        control: control(config, state, config.publish.site_url(target.url())),
     };
     writeln!(out, "watching {}", config.dir.display())?;
     let doing = match config.target {
@@ -122,4 +124,21 @@ fn config_watch(
         loaded.config.file_or_default(),
         loaded.settings.clone(),
     )
+}
+
+/// Listens on the control socket; without one, the daemon does its work all the same.
+fn control(config: &Config, state: &SiteState, url: &str) -> Control {
+    let status = Status {
+        dir: config.dir.display().to_string(),
+        url: url.to_owned(),
+        ..Status::starting(&config.app)
+    };
+    let path = state.control_socket();
+    Control::listen(path.clone(), status.clone()).unwrap_or_else(|error| {
+        tracing::warn!(
+            path = %path.display(), %error,
+            "`onsave status` will not find this daemon: its socket cannot be made"
+        );
+        Control::unreachable(status)
+    })
 }

@@ -181,6 +181,12 @@ impl Agenda {
         self.look_at = None;
     }
 
+    /// Notes that anything may differ from what the server has, and waits for nothing more.
+    pub(super) fn owe_everything(&mut self) {
+        self.owed = Owed::Everything;
+        self.waits = Waits::for_trigger(Trigger::Owed);
+    }
+
     /// Returns whether nothing is to be scanned or published.
     pub(super) fn is_idle(&self) -> bool {
         self.dirty.is_nothing() && self.owed.is_nothing()

@@ -1,8 +1,15 @@
 //! What a changed configuration changes in a running daemon; the rest is named, and waits for a restart.
 //!
-//! Pure. Whatever is not named here needs a restart: a new key is safe until somebody looks at it.
+//! Whatever is not named here needs a restart: a new key is safe until somebody looks at it.
 
-use crate::config::{Config, WatchConfig};
+use std::sync::Arc;
+
+use super::Daemon;
+use crate::{
+    config::{Config, ConfigError, WatchConfig},
+    config_watch::Reread,
+    verify_live::LiveVerifier,
+};
 
 /// The keys that a running daemon takes over.
 const TAKEN: [&str; 7] = [
@@ -23,6 +30,54 @@ pub(super) struct Taken {
     pub(super) keys: Vec<&'static str>,
     /// Keys that hold after a restart.
     pub(super) waiting: Vec<&'static str>,
+}
+
+impl Daemon {
+    /// Takes over what a running daemon can; where there are faults, everything stays as it is.
+    pub(super) fn reread(&mut self, reread: Reread) {
+        self.manager.reloading();
+        match reread {
+            Reread::Same => tracing::info!("the configuration was read again: nothing is new"),
+            Reread::Faulty(error) => not_reloaded(&error),
+            Reread::Changed { config, keys } => self.take_over(*config, keys),
+        }
+        self.manager.reloaded();
+    }
+
+    fn take_over(&mut self, new: Config, changed: Vec<&'static str>) {
+        let Taken {
+            config,
+            keys,
+            waiting,
+        } = taken(&self.config, new, changed);
+        let (watch, publish) = (&config.watch, &config.publish);
+        self.settle.wait_otherwise(watch.quiet, watch.max_wait);
+        self.agenda.wait_otherwise(watch.max_wait);
+        let url = publish.site_url(&self.target_url);
+        self.standing.name_url(url);
+        self.requests.name_url(url);
+        let live = LiveVerifier::of_site(publish, &self.target_url);
+        self.live = live.unwrap_or_else(|error| {
+            let error = &error as &(dyn std::error::Error + 'static);
+            tracing::error!(error, "publishes are not looked at on {url}");
+            None
+        });
+        if !keys.is_empty() {
+            tracing::info!("reloaded, from the next save on: {}", keys.join(", "));
+        }
+        if !waiting.is_empty() {
+            tracing::warn!("changed, but needs a restart: {}", waiting.join(", "));
+        }
+        self.config = Arc::new(config);
+    }
+}
+
+/// Says each fault, once for each reading.
+fn not_reloaded(error: &ConfigError) {
+    for fault in &error.faults {
+        tracing::error!("the configuration has a fault: {fault}");
+    }
+    tracing::error!("not reloaded; what was read before holds");
 }
 
 /// Returns what of `new` a daemon that runs with `old` takes over.

@@ -7,6 +7,7 @@ use std::{fmt, path::Path, time::Duration};
 
 use super::round::Outcome;
 use crate::{
+    control::status::StateWord,
     last_publish::OnStart,
     publish::{FailureKind, PublishError, PublishReport, RetryClass, Timings},
 };
@@ -29,7 +30,7 @@ enum State {
     /// The site folder cannot be read: this says why, and passes when it can.
     Waiting(String),
     /// The server has something else: the word, and why.
-    Behind(&'static str, String),
+    Behind(StateWord, String),
 }
 
 /// What goes on at the moment.
@@ -77,27 +78,39 @@ impl Standing {
             }
             Outcome::LeftAlone(_, decision) => match decision {
                 OnStart::HeldByRollback => State::Behind(
-                    "left alone",
+                    StateWord::LeftAlone,
                     "the target went back to an earlier deploy".into(),
                 ),
-                OnStart::HeldByOther => {
-                    State::Behind("left alone", "somebody else published to the target".into())
-                }
+                OnStart::HeldByOther => State::Behind(
+                    StateWord::LeftAlone,
+                    "somebody else published to the target".into(),
+                ),
                 OnStart::Publish | OnStart::InStep => return,
             },
             Outcome::Strict(_) => State::Behind(
-                "held",
+                StateWord::Held,
                 "publish.strict forbids what the log warns of".to_owned(),
             ),
-            Outcome::Held { removes, of, .. } => {
-                State::Behind("held", format!("would remove {removes} of {of} files"))
-            }
+            Outcome::Held { removes, of, .. } => State::Behind(
+                StateWord::Held,
+                format!("would remove {removes} of {of} files"),
+            ),
             Outcome::Failed(_, error) => match failed(error) {
                 Some(state) => state,
                 None => return,
             },
         };
         self.state = state;
+    }
+
+    /// Returns the state in one word, and why it is so where there is more to say.
+    pub(super) fn told(&self) -> (StateWord, Option<String>) {
+        match &self.state {
+            State::Starting => (StateWord::Starting, None),
+            State::Live => (StateWord::Live, None),
+            State::Waiting(why) => (StateWord::Waiting, Some(why.clone())),
+            State::Behind(word, why) => (*word, Some(why.clone())),
+        }
     }
 
     /// Returns the line.
@@ -121,7 +134,7 @@ impl fmt::Display for Standing {
                 }
             }
             State::Waiting(why) => write!(f, "waiting: {why}"),
-            State::Behind(word, why) => write!(f, "{word}: {why}"),
+            State::Behind(word, why) => write!(f, "{}: {why}", word.word()),
         }
     }
 }
@@ -137,9 +150,9 @@ fn failed(error: &PublishError) -> Option<State> {
         return None;
     }
     let word = match error.kind() {
-        FailureKind::Unreachable => "unreachable",
-        FailureKind::Refused => "refused",
-        FailureKind::SiteFolder | FailureKind::Internal => "failed",
+        FailureKind::Unreachable => StateWord::Unreachable,
+        FailureKind::Refused => StateWord::Refused,
+        FailureKind::SiteFolder | FailureKind::Internal => StateWord::Failed,
     };
     Some(State::Behind(word, error.to_string()))
 }

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hyper::Method;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -19,6 +20,10 @@ use super::*;
 use crate::{
     config::{
         LogConfig, LogFormat, PollMode, PublishConfig, Source, TargetConfig, UrlTarget, WatchConfig,
+    },
+    control::{
+        client::ControlClient,
+        status::{Published, StateWord, Status},
     },
     ignore_rules::SharedRules,
     publish::tests::harness::{TestServer, endpoint, secret},
@@ -98,6 +103,15 @@ impl Desk {
         self.home.path().join("last-publish")
     }
 
+    fn socket(&self) -> PathBuf {
+        self.home.path().join("control.sock")
+    }
+
+    /// Connects to the running daemon.
+    async fn control(&self) -> ControlClient {
+        ControlClient::connect(&self.socket()).await.unwrap()
+    }
+
     fn publisher(&self) -> Publisher {
         Publisher::new(endpoint(&self.server.url())).unwrap()
     }
@@ -122,6 +136,7 @@ impl Desk {
             target_url: self.server.url(),
             config_watch: self.config_watch(),
             manager: ServiceManager::absent(),
+            control: Control::listen(self.socket(), Status::starting("desk")).unwrap(),
         }
     }
 
@@ -454,4 +469,90 @@ async fn what_is_remembered_is_what_was_published() {
         remembered.tree, published,
         "or the save would count as published"
     );
+}
+
+/// Asks the daemon to publish now.
+async fn publish_now(client: &mut ControlClient, body: &str) -> Published {
+    let body = body.as_bytes().to_vec();
+    client.ask(Method::POST, "/v1/publish", body).await.unwrap()
+}
+
+async fn switched(client: &mut ControlClient, path: &'static str) -> Status {
+    client.ask(Method::POST, path, Vec::new()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_paused_daemon_publishes_when_it_is_asked_and_when_it_goes_on() {
+    let desk = Desk::new(&[("index.html", "one")]).await;
+    desk.watched(async {
+        desk.shows("/", "one").await;
+        let mut client = desk.control().await;
+        let paused = switched(&mut client, "/v1/pause").await;
+        assert!(paused.paused);
+        assert_eq!(paused.state, StateWord::Paused);
+        let before = desk.current().await;
+        desk.save("index.html", "two");
+        desk.stays("paused", before.as_deref()).await;
+
+        let published = publish_now(&mut client, "").await;
+        assert!(
+            matches!(&published, Published::Published(record) if record.paths == ["index.html"])
+        );
+        desk.shows("/", "two").await;
+        assert_eq!(publish_now(&mut client, "").await, Published::InStep);
+
+        desk.save("index.html", "three");
+        let resumed = switched(&mut client, "/v1/resume").await;
+        assert!(!resumed.paused);
+        desk.shows("/", "three").await;
+        eventually("the state", async || {
+            desk.control().await.status().await.unwrap().state == StateWord::Live
+        })
+        .await;
+        let status = client.status().await.unwrap();
+        let paths: Vec<_> = status.publishes.iter().map(|p| p.paths.clone()).collect();
+        assert_eq!(paths, [["index.html"], ["index.html"], ["index.html"]]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_held_publish_goes_on_with_a_persons_yes() {
+    let pages: Vec<(String, String)> = (0..10).map(|n| (format!("{n}.html"), "x".into())).collect();
+    let pages: Vec<(&str, &str)> = pages
+        .iter()
+        .map(|(p, t)| (p.as_str(), t.as_str()))
+        .collect();
+    let desk = Desk::new(&pages).await;
+    desk.watched(async {
+        desk.shows("/9.html", "x").await;
+        for (page, _) in &pages[1..] {
+            fs::remove_file(desk.path(page)).unwrap();
+        }
+        let mut client = desk.control().await;
+        eventually("the hold", async || {
+            desk.control().await.status().await.unwrap().state == StateWord::Held
+        })
+        .await;
+        let held = Published::Held { removes: 9, of: 10 };
+        assert_eq!(publish_now(&mut client, "{}").await, held);
+        let published = publish_now(&mut client, r#"{"allowRemovals":true}"#).await;
+        assert!(matches!(&published, Published::Published(record) if record.removed == 9));
+        assert_eq!(desk.server.get("/9.html").await.0, 404);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_goes_wrong_is_answered() {
+    let desk = Desk::new(&[("index.html", "one")]).await;
+    desk.watched(async {
+        desk.shows("/", "one").await;
+        fs::remove_dir_all(&desk.config.dir).unwrap();
+        let mut client = desk.control().await;
+        let failed = publish_now(&mut client, "").await;
+        let error = "there is no site folder".to_owned();
+        assert_eq!(failed, Published::Failed { error });
+    })
+    .await;
 }

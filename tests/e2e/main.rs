@@ -25,5 +25,6 @@ mod secrets;
 mod server_program;
 mod service;
 mod site_folder;
+mod status;
 mod two_writers;
 mod v1_client;

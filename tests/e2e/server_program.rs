@@ -64,7 +64,7 @@ fn a_service_manager_hears_how_the_server_stands() {
         .env("WATCHDOG_USEC", "200000");
     let mut server = Server::start_with("notified", &mut command, &world.path("logs"));
     let mut heard = Vec::new();
-    let mut hears = |what: &str| {
+    let mut wait_to_hear = |what: &str| {
         eventually(what, || {
             let mut bytes = [0; 1024];
             while let Ok(length) = socket.recv(&mut bytes) {
@@ -75,13 +75,13 @@ fn a_service_manager_hears_how_the_server_stands() {
             found.map(|at| heard.drain(..=at)).is_some()
         });
     };
-    hears("READY=1\n");
-    hears(&format!("STATUS=serving at http://{}", server.address()));
+    wait_to_hear("READY=1\n");
+    wait_to_hear(&format!("STATUS=serving at http://{}", server.address()));
     // Fed, and fed again.
-    hears("WATCHDOG=1\n");
-    hears("WATCHDOG=1\n");
+    wait_to_hear("WATCHDOG=1\n");
+    wait_to_hear("WATCHDOG=1\n");
     server.process().ask_to_end();
-    hears("STOPPING=1\n");
+    wait_to_hear("STOPPING=1\n");
     assert_eq!(server.process().wait().code(), Some(0));
 }
 

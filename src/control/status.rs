@@ -1,0 +1,164 @@
+//! What the control socket tells, as JSON.
+
+use serde::{Deserialize, Serialize};
+
+/// How many publishes are remembered.
+pub const KEPT_PUBLISHES: usize = 50;
+
+/// How many of a publish's paths are named.
+pub const NAMED_PATHS: usize = 20;
+
+/// How a site stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The version of the program that watches.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// The app's name.
+    pub app: String,
+    /// The site folder.
+    pub dir: String,
+    /// Where visitors see the site.
+    pub url: String,
+    /// The state, in one word.
+    pub state: StateWord,
+    /// Why it is so, where there is more to say.
+    pub detail: Option<String>,
+    /// Since when, in Unix milliseconds.
+    pub since_unix_ms: u64,
+    /// Whether saves are published; not while it is paused.
+    pub paused: bool,
+    /// The last publishes, the newest first.
+    pub publishes: Vec<PublishRecord>,
+}
+
+impl Status {
+    /// Returns the status of a daemon of this process that has just begun.
+    #[must_use]
+    pub fn starting(app: &str) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            app: app.to_owned(),
+            dir: String::new(),
+            url: String::new(),
+            state: StateWord::Starting,
+            detail: None,
+            since_unix_ms: 0,
+            paused: false,
+            publishes: Vec::new(),
+        }
+    }
+}
+
+/// The state, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StateWord {
+    /// Nothing is known of the server yet.
+    Starting,
+    /// The server has what the folder has.
+    Live,
+    /// A publish is under way.
+    Publishing,
+    /// Saves are not published until somebody says so.
+    Paused,
+    /// A publish needs a person's yes.
+    Held,
+    /// Somebody went back, or published from elsewhere: it stays so until the next save.
+    LeftAlone,
+    /// There is no site folder, or it cannot be read.
+    Waiting,
+    /// The server does not answer.
+    Unreachable,
+    /// The server refuses.
+    Refused,
+    /// The publish failed for another reason.
+    Failed,
+}
+
+impl StateWord {
+    /// Returns the word for people.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Live => "live",
+            Self::Publishing => "publishing",
+            Self::Paused => "paused",
+            Self::Held => "held",
+            Self::LeftAlone => "left alone",
+            Self::Waiting => "waiting",
+            Self::Unreachable => "unreachable",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One publish.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PublishRecord {
+    /// The deploy that it made.
+    pub deploy_id: String,
+    /// When it was live, in Unix milliseconds.
+    pub at_unix_ms: u64,
+    /// From the first file event to the server's answer, in milliseconds.
+    pub took_ms: u64,
+    /// Files that were added.
+    pub added: usize,
+    /// Files that were changed.
+    pub changed: usize,
+    /// Files that were removed.
+    pub removed: usize,
+    /// Bytes that were sent.
+    pub sent_bytes: u64,
+    /// The first paths, with `-` before one that was removed.
+    pub paths: Vec<String>,
+}
+
+/// What is asked when a publish is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct PublishNow {
+    /// Whether most of the site may be removed by it.
+    pub allow_removals: bool,
+}
+
+/// What became of a publish that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    tag = "status",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+pub enum Published {
+    /// It is live.
+    Published(PublishRecord),
+    /// The server had the folder already.
+    InStep,
+    /// It needs a person's yes.
+    Held {
+        /// Files that would be removed.
+        removes: usize,
+        /// Files that the site has.
+        of: usize,
+    },
+    /// It is not live.
+    Failed {
+        /// Why.
+        error: String,
+    },
+}
+
+/// What is said of a request that cannot be answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// A stable code.
+    pub code: String,
+    /// In words.
+    pub error: String,
+}

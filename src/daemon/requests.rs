@@ -1,0 +1,226 @@
+//! What people ask a running daemon for, and what it tells them, over the control socket.
+//!
+//! Owns whether saves are published, who waits for a publish, and what is remembered of the last ones.
+//! A publish that is asked for waits for nothing: no burst has to settle, no hold is kept, and what
+//! comes of it is answered when it is final.
+
+use std::{
+    mem,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{
+    Daemon, Doing, agenda::Order, agenda::Proof, round::Hands, round::Outcome, round::Start,
+};
+use crate::{
+    config::Config,
+    control::{
+        Asked, Control,
+        status::{KEPT_PUBLISHES, NAMED_PATHS, PublishNow, PublishRecord, Published, StateWord},
+    },
+    dirty::Dirty,
+    error_report,
+    publish::{PublishReport, RetryClass, Timings},
+    settle::Batch,
+    wall_clock,
+};
+
+/// A share of removals that never holds.
+const ALL_REMOVALS: u8 = 100;
+
+/// What people ask for.
+#[derive(Debug)]
+pub(super) struct Requests {
+    pub(super) control: Control,
+    paused: bool,
+    /// Who waits for a publish that has not begun.
+    waiting: Vec<Waiting>,
+    /// Who waits for the round under way.
+    answering: Vec<Waiting>,
+}
+
+/// Somebody who waits for a publish.
+#[derive(Debug)]
+struct Waiting {
+    how: PublishNow,
+    done: oneshot::Sender<Published>,
+}
+
+impl Requests {
+    pub(super) const fn new(control: Control) -> Self {
+        Self {
+            control,
+            paused: false,
+            waiting: Vec::new(),
+            answering: Vec::new(),
+        }
+    }
+
+    /// Tells where visitors see the site from now on.
+    pub(super) fn name_url(&self, url: &str) {
+        self.control.tell(|status| url.clone_into(&mut status.url));
+    }
+
+    /// Returns whether nothing is to be published: saves wait, and nobody asked for more.
+    pub(super) const fn holds_back(&self) -> bool {
+        self.paused && self.waiting.is_empty()
+    }
+}
+
+impl Daemon {
+    /// Takes in what somebody asks for.
+    pub(super) fn asked(&mut self, asked: Asked) {
+        match asked {
+            Asked::Pause { done } => self.pause(true, done),
+            Asked::Resume { done } => self.pause(false, done),
+            Asked::Publish { how, done } => {
+                self.requests.waiting.push(Waiting { how, done });
+                let now = Instant::now();
+                self.agenda.settled(Batch {
+                    dirty: Dirty::Everything,
+                    first: now,
+                    last: now,
+                });
+                self.agenda.owe_everything();
+            }
+        }
+    }
+
+    fn pause(&mut self, paused: bool, done: oneshot::Sender<()>) {
+        if mem::replace(&mut self.requests.paused, paused) != paused {
+            tracing::info!(
+                "{}",
+                if paused {
+                    "paused: saves are not published"
+                } else {
+                    "saves are published again"
+                }
+            );
+        }
+        self.tell_control();
+        // Who asked may be gone.
+        let _told = done.send(());
+    }
+
+    /// Changes an order that somebody waits for: nothing has to settle, and what a person allows is
+    /// not held.
+    pub(super) fn hasten(&mut self, order: &mut Order, hands: &mut Hands) -> Arc<Config> {
+        let requests = &mut self.requests;
+        requests.answering = mem::take(&mut requests.waiting);
+        let config = Arc::clone(&self.config);
+        if requests.answering.is_empty() {
+            return config;
+        }
+        order.proof = Proof::Waited;
+        hands.start = Start::Decided;
+        if !requests
+            .answering
+            .iter()
+            .any(|waiting| waiting.how.allow_removals)
+        {
+            return config;
+        }
+        let mut config = Config::clone(&config);
+        config.publish.max_removal_percent = ALL_REMOVALS;
+        Arc::new(config)
+    }
+
+    /// Answers who waited for the round that ended; where it decided nothing, they wait for the next.
+    pub(super) fn answer(&mut self, outcome: &Outcome) {
+        if let Outcome::Published(report, timings) = outcome {
+            let record = record(report, *timings, wall_clock::now());
+            self.requests.control.tell(|status| {
+                status.publishes.insert(0, record);
+                status.publishes.truncate(KEPT_PUBLISHES);
+            });
+        }
+        if self.requests.answering.is_empty() {
+            return;
+        }
+        let answering = mem::take(&mut self.requests.answering);
+        match final_answer(outcome) {
+            Some(answer) => {
+                for waiting in answering {
+                    // Who asked may be gone.
+                    let _told = waiting.done.send(answer.clone());
+                }
+            }
+            None => self.requests.waiting.extend(answering),
+        }
+    }
+
+    /// Tells how the site stands, as far as it is news.
+    pub(super) fn tell_control(&self) {
+        let (state, detail) = match (self.doing(), self.requests.paused) {
+            (Doing::Publishing, _) => (StateWord::Publishing, None),
+            (Doing::Little, true) => (StateWord::Paused, None),
+            (Doing::Little, false) => self.standing.told(),
+        };
+        let paused = self.requests.paused;
+        self.requests.control.tell(|status| {
+            if status.state != state || status.detail != detail {
+                status.since_unix_ms = unix_ms(wall_clock::now());
+            }
+            status.state = state;
+            status.detail = detail;
+            status.paused = paused;
+        });
+    }
+}
+
+/// Returns what became of a publish; nothing where the next round decides.
+fn final_answer(outcome: &Outcome) -> Option<Published> {
+    let failed = |error: String| Some(Published::Failed { error });
+    match outcome {
+        Outcome::Published(report, timings) => Some(Published::Published(record(
+            report,
+            *timings,
+            wall_clock::now(),
+        ))),
+        Outcome::InStep => Some(Published::InStep),
+        Outcome::Held { removes, of, .. } => Some(Published::Held {
+            removes: *removes,
+            of: *of,
+        }),
+        Outcome::Failed(_, error) if error.retry() == RetryClass::Rescan => None,
+        Outcome::Failed(_, error) => failed(error_report::with_causes(error)),
+        Outcome::Absent(_) => failed("there is no site folder".to_owned()),
+        Outcome::ScanFailed(_, _, error) => failed(error_report::with_causes(error)),
+        Outcome::Strict(_) => failed("publish.strict forbids what the log warns of".to_owned()),
+        Outcome::LeftAlone(..)
+        | Outcome::Quiet(_)
+        | Outcome::Unproven(_)
+        | Outcome::Rechecked(_) => None,
+    }
+}
+
+fn record(report: &PublishReport, timings: Timings, now: SystemTime) -> PublishRecord {
+    let took = timings.settle + timings.scan + report.send;
+    let puts = report.changeset.puts.keys().map(ToString::to_string);
+    let removes = report
+        .changeset
+        .removes
+        .iter()
+        .map(|path| format!("-{path}"));
+    PublishRecord {
+        deploy_id: report.deploy_id.clone(),
+        at_unix_ms: unix_ms(now),
+        took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        added: report.counts.added,
+        changed: report.counts.changed,
+        removed: report.counts.removed,
+        sent_bytes: report.wire.sent,
+        paths: puts.chain(removes).take(NAMED_PATHS).collect(),
+    }
+}
+
+/// A clock before 1970 is wrong, and nobody's time.
+pub(super) fn unix_ms(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| u64::try_from(since.as_millis()).ok())
+        .unwrap_or(0)
+}
