@@ -63,16 +63,18 @@ fn a_service_manager_hears_how_the_server_stands() {
         .env("NOTIFY_SOCKET", world.path("notify"))
         .env("WATCHDOG_USEC", "200000");
     let mut server = Server::start_with("notified", &mut command, &world.path("logs"));
-    let mut heard = Vec::new();
+    let mut messages = Vec::new();
     let mut hears = |what: &str| {
         eventually(what, || {
             let mut bytes = [0; 1024];
             while let Ok(length) = socket.recv(&mut bytes) {
-                heard.push(String::from_utf8_lossy(&bytes[..length]).into_owned());
+                messages.push(String::from_utf8_lossy(&bytes[..length]).into_owned());
             }
-            let found = heard.iter().position(|message| message.starts_with(what));
+            let found = messages
+                .iter()
+                .position(|message| message.starts_with(what));
             // What was said before it is over.
-            found.map(|at| heard.drain(..=at)).is_some()
+            found.map(|at| messages.drain(..=at)).is_some()
         });
     };
     hears("READY=1\n");
