@@ -3,7 +3,6 @@
 //! No logic lives here that a test could want to reach; see [`onsave_server::cli`].
 
 use std::{
-    convert::Infallible,
     io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroUsize,
@@ -27,7 +26,6 @@ use onsave_server::{
 use tokio::{
     net::TcpListener,
     runtime::{self, Runtime},
-    sync::oneshot,
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -129,29 +127,18 @@ async fn serve_until_signal(command: ServeCommand) -> anyhow::Result<()> {
     }
     manager.ready();
     manager.status(&format!("serving at http://{}", reachable(local)));
-    let (stopping, stopped) = oneshot::channel();
     let shutdown = async {
-        signals.received().await;
-        // Nobody listens any more when serving has failed already.
-        stopping.send(()).ok();
+        tokio::select! {
+            () = signals.received() => {}
+            // In the same task as the accept loop: one that is stuck lets nobody be fed.
+            () = manager.feed() => {}
+        }
+        manager.stopping("finishing what is under way");
     };
-    let served = tokio::select! {
-        served = serve(config, store, listener, shutdown) => served,
-        // In the same task as the accept loop: one that is stuck lets nobody be fed.
-        never = tell(manager, stopped) => match never {},
-    };
+    let served = serve(config, store, listener, shutdown).await;
     stop.cancel();
     scrapes.join_all().await;
     Ok(served?)
-}
-
-/// Feeds the watchdog while the server serves, and says when it no longer does.
-async fn tell(mut manager: ServiceManager, stopped: oneshot::Receiver<()>) -> Infallible {
-    tokio::select! {
-        _ = stopped => manager.stopping("finishing what is under way"),
-        () = manager.feed() => {}
-    }
-    std::future::pending().await
 }
 
 fn say(line: std::fmt::Arguments<'_>) -> anyhow::Result<()> {

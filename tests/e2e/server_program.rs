@@ -63,25 +63,27 @@ fn a_service_manager_hears_how_the_server_stands() {
         .env("NOTIFY_SOCKET", world.path("notify"))
         .env("WATCHDOG_USEC", "200000");
     let mut server = Server::start_with("notified", &mut command, &world.path("logs"));
-    let mut heard = Vec::new();
-    let mut wait_to_hear = |what: &str| {
+    let mut messages = Vec::new();
+    let mut hears = |what: &str| {
         eventually(what, || {
             let mut bytes = [0; 1024];
             while let Ok(length) = socket.recv(&mut bytes) {
-                heard.push(String::from_utf8_lossy(&bytes[..length]).into_owned());
+                messages.push(String::from_utf8_lossy(&bytes[..length]).into_owned());
             }
-            let found = heard.iter().position(|message| message.starts_with(what));
+            let found = messages
+                .iter()
+                .position(|message| message.starts_with(what));
             // What was said before it is over.
-            found.map(|at| heard.drain(..=at)).is_some()
+            found.map(|at| messages.drain(..=at)).is_some()
         });
     };
-    wait_to_hear("READY=1\n");
-    wait_to_hear(&format!("STATUS=serving at http://{}", server.address()));
+    hears("READY=1\n");
+    hears(&format!("STATUS=serving at http://{}", server.address()));
     // Fed, and fed again.
-    wait_to_hear("WATCHDOG=1\n");
-    wait_to_hear("WATCHDOG=1\n");
+    hears("WATCHDOG=1\n");
+    hears("WATCHDOG=1\n");
     server.process().ask_to_end();
-    wait_to_hear("STOPPING=1\n");
+    hears("STOPPING=1\n");
     assert_eq!(server.process().wait().code(), Some(0));
 }
 
