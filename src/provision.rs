@@ -169,6 +169,12 @@ impl Found {
         &self.names[0]
     }
 
+    /// Returns whether it is remembered here that this app was made here.
+    fn is_remembered(&self) -> bool {
+        let record = self.record.as_ref();
+        record.is_some_and(|record| record.app == self.app())
+    }
+
     /// Returns what the server says of itself, where it answers.
     #[must_use]
     pub fn health(&self) -> Option<&SignedHealth> {
@@ -244,6 +250,7 @@ impl<'a> Provisioner<'a> {
             image: &found.image,
             secret: found.goal.secret,
             known_domains: found.record.as_ref().map_or(&[], |record| &record.domains),
+            is_remembered: found.is_remembered(),
         }
     }
 

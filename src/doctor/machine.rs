@@ -383,6 +383,7 @@ fn settings(facts: &FlyFacts, actual: &Actual) -> Vec<Finding> {
         image: &image,
         secret: SecretWish::Keep,
         known_domains: facts.record.as_ref().map_or(&[], |record| &record.domains),
+        is_remembered: facts.record.is_some(),
     };
     match plan::plan(&wanted, actual) {
         // The volume's own finding says it.
