@@ -70,6 +70,19 @@ fn a_running_daemon_mends_the_secret_by_itself() {
     });
 }
 
+/// A secret that nobody here knows cannot go on beside the new one, and is not said to.
+#[test]
+fn a_rotation_without_the_present_secret_says_so() {
+    let desk = Desk::new();
+    desk.run_well(&["publish"]);
+    fs::remove_file(desk.state().join("fly-secret")).expect("it can be removed");
+    let said = desk.run_well(&["secret", "rotate"]);
+    assert!(said.stdout.contains("the new secret alone"), "{said:?}");
+    assert!(said.stderr.contains("needs it too"), "{said:?}");
+    let rotated = desk.run_json(&["secret", "rotate", "--json"]);
+    assert_eq!(rotated["previousIsTaken"], true);
+}
+
 /// A daemon goes on publishing while the secret is rotated twice, and no publish is refused.
 #[test]
 fn a_rotation_refuses_no_publish() {
