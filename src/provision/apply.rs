@@ -332,7 +332,7 @@ impl Provisioner<'_> {
             self.site.config.app.clone(),
             progress.app.clone(),
             url_of(target, &progress.app),
-            wanted_digest(self.site.config, target),
+            wanted_digest(target),
         );
         record.secret_digest.clone_from(&progress.secret_digest);
         record.domains.clone_from(&progress.domains);

@@ -89,6 +89,12 @@ pub enum ProvisionError {
     /// What was decided could not be written into the configuration.
     #[error(transparent)]
     Edit(#[from] EditError),
+    /// Another process has the app.
+    #[error("another onsave is at work on the app for more than {} s", .waited.as_secs())]
+    Busy {
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// The server did not come online.
     #[error("the sync endpoint {url} did not come online within {} s", .waited.as_secs())]
     NotOnline {
@@ -164,6 +170,7 @@ impl ProvisionError {
             | Self::Registry(_)
             | Self::State(_)
             | Self::Record { .. }
+            | Self::Busy { .. }
             | Self::Server(_)
             | Self::Worker(_) => ExitCode::Failure,
         }
@@ -227,6 +234,9 @@ impl ProvisionError {
             Self::Edit(EditError::Unreadable { .. }) => {
                 Some("`onsave check` says what is wrong with the file".to_owned())
             }
+            Self::Busy { .. } => Some(
+                "wait until it is done, or end it: it may ask something on its terminal".to_owned(),
+            ),
             Self::NotOnline { cause, .. } => Some(cause.advice.clone()),
             Self::Server(error) => Some(error.hint()),
             Self::Record { .. } | Self::Edit(EditError::Io { .. }) | Self::Worker(_) => None,

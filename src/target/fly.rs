@@ -73,7 +73,7 @@ async fn ready(site: &Site<'_>) -> Result<Option<Record>, TargetError> {
         return Ok(None);
     }
     let reaches = site.target.reaches_platform();
-    if record.wanted != provision::wanted_digest(site.config, site.target) {
+    if record.wanted != provision::wanted_digest(site.target) {
         if reaches {
             return Ok(None);
         }
@@ -195,6 +195,16 @@ impl Mender {
             return Ok(Some(secret));
         }
         if !target.reaches_platform() || self.asked_platform {
+            return Ok(None);
+        }
+        // This process would undo what another one was told since: sizes, and domains.
+        let record = Record::load(&self.state.fly_record());
+        let is_old = |record: Record| record.wanted != provision::wanted_digest(target);
+        if record.is_some_and(is_old) {
+            tracing::error!(
+                "the server refuses the secret, and the configuration of the app changed since this was \
+                 started; `onsave provision` sets another secret, and then this goes on"
+            );
             return Ok(None);
         }
         self.asked_platform = true;

@@ -1,6 +1,6 @@
 //! Domains of the site's own.
 
-use super::desk::Desk;
+use super::desk::{Desk, Said};
 use crate::fly_simulator::DnsRecords;
 
 #[test]
@@ -18,6 +18,14 @@ fn a_domain_is_added_checked_listed_and_removed() {
     // Twice is once.
     desk.run_well(&["domain", "add", "www.example.org"]);
     assert_eq!(desk.listed("certificates").len(), 1);
+    // It is done, and nothing is left for the next publish, which needs no token for it.
+    let asked = desk.fly.requests().len();
+    desk.world.site.save("index.html", "<h1>second</h1>");
+    let said = Said::of(&mut desk.command_without_token(&["publish"]));
+    assert!(said.output.status.success(), "{said:?}");
+    assert!(!said.stderr.contains("configuration"), "{said:?}");
+    desk.run_well(&["publish"]);
+    assert_eq!(desk.fly.requests().len(), asked);
     let added = desk.run_json(&["domain", "check", "www.example.org", "--json"]);
     assert_eq!(added["status"], "waits for its DNS records");
     let records = added["records"].as_array().expect("a list");
@@ -41,10 +49,10 @@ fn a_domain_is_added_checked_listed_and_removed() {
     assert_eq!(said.stdout, "www.example.org  live\n");
     let said = desk.run_well(&["domain", "list"]);
     assert_eq!(said.stdout, "www.example.org  live\n");
-    let publish = desk.run_well(&["publish"]);
+    let provision = desk.run_well(&["provision"]);
     assert!(
-        publish.stderr.contains("live at https://www.example.org"),
-        "{publish:?}"
+        provision.stdout.contains("live at https://www.example.org"),
+        "{provision:?}"
     );
 
     desk.run_well(&["domain", "remove", "www.example.org"]);
