@@ -55,6 +55,7 @@ impl Provisioner<'_> {
         teller: &mut Teller,
     ) -> Result<Outcome, ProvisionError> {
         let mut progress = self.beginning(&found)?;
+        self.keep_unwritten_name(&found, &mut progress);
         let steps = std::mem::take(&mut found.plan.steps);
         for step in &steps {
             teller.begin(&step.to_string());
@@ -225,6 +226,22 @@ impl Provisioner<'_> {
             self.write_back("app", &progress.app)?;
         }
         Ok(())
+    }
+
+    /// Writes the name of an app down that a run made which was stopped before it could.
+    fn keep_unwritten_name(&self, found: &Found, progress: &mut Progress) {
+        let is_new = found.actual.app.is_none() || found.is_remembered();
+        if is_new || self.insists_on_name() {
+            return;
+        }
+        // The app is there and found again without: nothing waits for that file.
+        if let Err(error) = self.keep_name(progress) {
+            let error = crate::error_report::with_causes(&error);
+            progress.remarks.push(format!(
+                "the app is called {}, and that is not written down: {error}",
+                progress.app
+            ));
+        }
     }
 
     async fn push_image(&self, found: &Found, app: &str) -> Result<Option<String>, ProvisionError> {
