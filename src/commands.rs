@@ -91,6 +91,17 @@ pub enum CommandError {
         /// The app.
         app: String,
     },
+    /// The app runs something else as well, and nothing was removed.
+    #[error(
+        "nothing was removed: the app {app} runs machines that onsave did not make ({})",
+        machines.join(", ")
+    )]
+    OthersInApp {
+        /// The app.
+        app: String,
+        /// The machines.
+        machines: Vec<String>,
+    },
     /// The secret is not made here, and so not replaced here.
     #[error("the secret is given by {origin}")]
     GivenSecret {
@@ -193,6 +204,7 @@ impl CommandError {
             | Self::FlyToml { .. }
             | Self::ForeignFlyToml { .. }
             | Self::NotConfirmed { .. }
+            | Self::OthersInApp { .. }
             | Self::GivenSecret { .. }
             | Self::UnknownDomain { .. }
             | Self::Output(_) => ExitCode::Failure,
@@ -222,6 +234,9 @@ impl CommandError {
             Self::NotConfirmed { app } => {
                 Some(format!("type it when asked, or give it: --confirm {app}"))
             }
+            Self::OthersInApp { app, .. } => Some(format!(
+                "if all of it shall go, `fly apps destroy {app}` removes it"
+            )),
             Self::GivenSecret { .. } => Some(
                 "put another there, and run `onsave provision`: it sets that one in the app; or take it \
                  away there, and onsave makes one of its own"

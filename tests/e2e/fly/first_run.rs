@@ -279,5 +279,13 @@ fn an_app_that_holds_something_else_is_left_alone() {
             "set app in onsave.toml",
         ],
     );
+    desk.run(&["destroy", "--confirm", APP]).assert_failed(
+        1,
+        &[
+            "nothing was removed",
+            "runs machines that onsave did not make",
+            "fly apps destroy my-site",
+        ],
+    );
     assert_eq!(desk.writes().len(), writes);
 }
