@@ -181,12 +181,12 @@ impl Domains<'_> {
         };
         change(&mut record.domains);
         // What else differs is still to be done.
-        if record.wanted == provision::wanted_digest(self.target) {
+        if record.wanted == Some(provision::wanted_digest(self.target)) {
             let target = FlyTarget {
                 domains,
                 ..self.target.clone()
             };
-            record.wanted = provision::wanted_digest(&target);
+            record.wanted = Some(provision::wanted_digest(&target));
         }
         record
             .store(&path)

@@ -65,6 +65,15 @@ pub enum ProvisionError {
         #[source]
         source: Box<FlyError>,
     },
+    /// A domain's certificate could not be requested or removed; all else is done.
+    #[error("the certificate of {domain} is not as configured")]
+    Domain {
+        /// The domain.
+        domain: String,
+        /// What failed.
+        #[source]
+        source: Box<Self>,
+    },
     /// Something in the way has to be removed by a person.
     #[error(transparent)]
     Obstacle(#[from] Obstacle),
@@ -148,6 +157,7 @@ impl ProvisionError {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
+            Self::Domain { source, .. } => source.exit_code(),
             Self::NoToken
             | Self::BadToken { .. }
             | Self::NoOrganisation
@@ -182,8 +192,17 @@ impl ProvisionError {
         match self {
             Self::Fly(error) => error.reason(),
             Self::Flyctl(error) => error.reason(),
+            Self::Domain { source, .. } => source.reason(),
             Self::NoRoom { .. } => Some(&Reason::NoCapacity),
             _ => None,
+        }
+    }
+
+    /// Returns the same as an error of a domain's certificate.
+    pub(super) fn of_domain(self, domain: &str) -> Self {
+        Self::Domain {
+            domain: domain.to_owned(),
+            source: Box::new(self),
         }
     }
 
@@ -202,6 +221,7 @@ impl ProvisionError {
             ),
             Self::Fly(error) => error.hint(),
             Self::Flyctl(error) => error.hint(),
+            Self::Domain { source, .. } => source.hint(),
             Self::NoSecret => Some(
                 "run `onsave provision`: it sets a new one; or give the app's in ONSAVE_SYNC_SECRET"
                     .to_owned(),

@@ -73,13 +73,12 @@ async fn ready(site: &Site<'_>) -> Result<Option<Record>, TargetError> {
         return Ok(None);
     }
     let reaches = site.target.reaches_platform();
-    if record.wanted != provision::wanted_digest(site.target) {
+    if record.wanted != Some(provision::wanted_digest(site.target)) {
         if reaches {
             return Ok(None);
         }
         tracing::warn!(
-            "the configuration of the app changed, and there is {} to change the app with; publishing \
-             to it as it is",
+            "the app is not as configured, and there is {} to change it with; publishing to it as it is",
             match site.target.driver {
                 FlyDriver::Api => "no token",
                 FlyDriver::Flyctl => "no flyctl",
@@ -130,14 +129,27 @@ async fn converge(site: &Site<'_>, goal: Goal) -> Result<Record, TargetError> {
     let mut teller = Teller::stderr(stream);
     teller.say(&format!("looking at {} on Fly.io", site.config.app));
     let found = provisioner.look(goal).await?;
-    let outcome = provisioner.apply(found, &mut teller).await?;
-    tell(&outcome, &mut teller);
+    match provisioner.apply(found, &mut teller).await {
+        Ok(outcome) => tell(&outcome, &mut teller),
+        // The site is published without, and the next publish tries again.
+        Err(error @ ProvisionError::Domain { .. }) => {
+            tell_error(&error, "publishing without the domain");
+        }
+        Err(error) => return Err(error.into()),
+    }
     let path = site.state.fly_record();
     // It was written a moment ago.
     Record::load(&path).ok_or_else(|| {
         let source = io::ErrorKind::NotFound.into();
         ProvisionError::Record { path, source }.into()
     })
+}
+
+/// Tells an error that ends nothing.
+fn tell_error(error: &ProvisionError, what: &str) {
+    let hint = error.hint().unwrap_or_default();
+    let error = crate::error_report::with_causes(error);
+    tracing::warn!(error, hint, "{what}: {error}; {hint}");
 }
 
 fn tell(outcome: &Outcome, teller: &mut Teller) {
@@ -199,11 +211,11 @@ impl Mender {
         }
         // This process would undo what another one was told since: sizes, and domains.
         let record = Record::load(&self.state.fly_record());
-        let is_old = |record: Record| record.wanted != provision::wanted_digest(target);
+        let is_old = |record: Record| record.wanted != Some(provision::wanted_digest(target));
         if record.is_some_and(is_old) {
             tracing::error!(
-                "the server refuses the secret, and the configuration of the app changed since this was \
-                 started; `onsave provision` sets another secret, and then this goes on"
+                "the server refuses the secret, and the app is not as this was told when it started; \
+                 `onsave provision` sets another secret, and then this goes on"
             );
             return Ok(None);
         }

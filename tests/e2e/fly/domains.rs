@@ -1,7 +1,7 @@
 //! Domains of the site's own.
 
 use super::desk::{Desk, Said};
-use crate::fly_simulator::DnsRecords;
+use crate::fly_simulator::{DnsRecords, Failure, Operation};
 
 #[test]
 fn a_domain_is_added_checked_listed_and_removed() {
@@ -86,6 +86,34 @@ fn the_configured_domains_are_converged_and_others_are_left_alone() {
         .collect();
     hosts.sort();
     assert_eq!(hosts, ["b.example.org", "theirs.example.org"]);
+}
+
+/// The site is live without its domain, and each publish asks for the certificate until it is there.
+#[test]
+fn a_certificate_that_is_refused_holds_no_publish_up() {
+    let desk = Desk::new();
+    let domains = "\n[fly]\ndomains = [\"a.example.org\", \"b.example.org\"]\n";
+    desk.configure(domains);
+    for operation in [Operation::CertificateCreate, Operation::CertificateCreate] {
+        desk.fly.fail_next(operation, Failure::Unknown);
+    }
+    let said = desk.run_well(&["publish"]);
+    for part in ["a.example.org is not as configured", "out of phase"] {
+        assert!(said.stderr.contains(part), "{part}: {said:?}");
+    }
+    desk.assert_complete();
+    assert_eq!(desk.listed("certificates").len(), 0);
+    // Who asks for nothing else is told by the exit code as well; the other domain is seen to.
+    desk.fly
+        .fail_next(Operation::CertificateCreate, Failure::Unknown);
+    desk.run(&["provision"])
+        .assert_failed(5, &["a.example.org is not as configured"]);
+    assert_eq!(desk.listed("certificates").len(), 1);
+    desk.run_well(&["publish"]);
+    assert_eq!(desk.listed("certificates").len(), 2);
+    let asked = desk.fly.requests().len();
+    desk.run_well(&["publish"]);
+    assert_eq!(desk.fly.requests().len(), asked);
 }
 
 #[test]
