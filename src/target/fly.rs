@@ -12,6 +12,7 @@ use onsave_protocol::{Secret, wire::v2::SignedHealth};
 use super::TargetError;
 use crate::{
     config::{Config, FlyDriver, FlyTarget, TargetConfig},
+    exit_code::ExitCode,
     provision::{
         self, Goal, Outcome, ProvisionError, Provisioner, Record, ServerWish, Site, Teller,
         actual::{self, ServerSeen},
@@ -94,6 +95,14 @@ async fn ready(site: &Site<'_>) -> Result<Option<Record>, TargetError> {
                 tell_outdated(&health);
             }
         }
+        // It may be gone, or stopped. What passes by itself is no reason not to begin.
+        ServerSeen::NoAnswer if reaches => match converge(site, Goal::AS_CONFIGURED).await {
+            Ok(record) => return Ok(Some(record)),
+            Err(TargetError::Provision(error)) if error.exit_code() == ExitCode::Unreachable => {
+                tell_error(&error, "the app does not answer");
+            }
+            Err(error) => return Err(error),
+        },
         // The publish that follows meets what is wrong, and tells it.
         _ => {}
     }
