@@ -91,6 +91,12 @@ pub enum CommandError {
         /// The app.
         app: String,
     },
+    /// There is no app yet, and the command is about one that is there.
+    #[error("there is no app {app} on Fly.io")]
+    NoApp {
+        /// The name that it would have.
+        app: String,
+    },
     /// The app runs something else as well, and nothing was removed.
     #[error(
         "nothing was removed: the app {app} runs machines that onsave did not make ({})",
@@ -204,6 +210,7 @@ impl CommandError {
             | Self::FlyToml { .. }
             | Self::ForeignFlyToml { .. }
             | Self::NotConfirmed { .. }
+            | Self::NoApp { .. }
             | Self::OthersInApp { .. }
             | Self::GivenSecret { .. }
             | Self::UnknownDomain { .. }
@@ -234,6 +241,7 @@ impl CommandError {
             Self::NotConfirmed { app } => {
                 Some(format!("type it when asked, or give it: --confirm {app}"))
             }
+            Self::NoApp { .. } => Some("`onsave publish` or `onsave provision` makes it".to_owned()),
             Self::OthersInApp { app, .. } => Some(format!(
                 "if all of it shall go, `fly apps destroy {app}` removes it"
             )),

@@ -8,7 +8,7 @@ use super::{CommandError, provision::fly_target};
 use crate::{
     cli::{DomainCommand, DomainName},
     config::{self, Config, FlyTarget, KeyValue},
-    fly::resources::Certificate,
+    fly::{Reason, resources::Certificate},
     provision::{self, ProvisionError, Record, platform::Platform, records},
     state_folder::SiteState,
 };
@@ -54,12 +54,19 @@ pub(super) async fn run(
         target,
         state,
     };
-    match command {
+    let outcome = match command {
         DomainCommand::Add(args) => domains.add(&args.domain, args.json).await,
         DomainCommand::List(args) => domains.list(args.json).await,
         DomainCommand::Check(args) => domains.check(&args.domain, args.json).await,
         DomainCommand::Remove(args) => domains.remove(&args.domain, args.json).await,
-    }
+    };
+    outcome.map_err(|error| match error {
+        // Of a domain that is not there the calls say so; what is not found is the app.
+        CommandError::Provision(error) if error.reason() == Some(&Reason::NotFound) => {
+            CommandError::NoApp { app: domains.app }
+        }
+        error => error,
+    })
 }
 
 struct Domains<'a> {

@@ -44,6 +44,11 @@ pub(super) async fn rotate(
         secret: SecretWish::Rotate,
     };
     let found = provisioner.look(goal).await?;
+    // A secret for nothing is no reason to make an app.
+    if found.plan.steps.contains(&Step::CreateApp) {
+        let app = found.app().to_owned();
+        return Err(CommandError::NoApp { app });
+    }
     let mut teller = teller();
     let outcome = provisioner.apply(found, &mut teller).await?;
     for remark in &outcome.remarks {

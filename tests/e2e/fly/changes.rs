@@ -220,6 +220,15 @@ fn an_app_is_destroyed_only_by_its_name_and_can_be_made_again() {
     let said = desk.run_well(&["destroy", "--confirm", "my-site"]);
     assert!(said.stdout.contains("destroyed my-site"), "{said:?}");
     assert_eq!(desk.page("/"), None);
+    // What is about an app that is there makes none.
+    for command in [
+        &["secret", "rotate"][..],
+        &["domain", "add", "www.example.org"],
+        &["domain", "list"],
+    ] {
+        desk.run(command)
+            .assert_failed(1, &["there is no app my-site", "onsave provision"]);
+    }
     desk.run_well(&["publish"]);
     desk.assert_complete();
 }
