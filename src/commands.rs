@@ -96,6 +96,23 @@ pub enum CommandError {
         /// The app.
         app: String,
     },
+    /// There is no app yet, and the command is about one that is there.
+    #[error("there is no app {app} on Fly.io")]
+    NoApp {
+        /// The name that it would have.
+        app: String,
+    },
+    /// The app runs something else as well, and nothing was removed.
+    #[error(
+        "nothing was removed: the app {app} runs machines that onsave did not make ({})",
+        machines.join(", ")
+    )]
+    OthersInApp {
+        /// The app.
+        app: String,
+        /// The machines.
+        machines: Vec<String>,
+    },
     /// The secret is not made here, and so not replaced here.
     #[error("the secret is given by {origin}")]
     GivenSecret {
@@ -199,6 +216,8 @@ impl CommandError {
             | Self::ForeignFlyToml { .. }
             | Self::NotConfirmed { .. }
             | Self::Control(_)
+            | Self::NoApp { .. }
+            | Self::OthersInApp { .. }
             | Self::GivenSecret { .. }
             | Self::UnknownDomain { .. }
             | Self::Output(_) => ExitCode::Failure,
@@ -229,6 +248,10 @@ impl CommandError {
             Self::NotConfirmed { app } => {
                 Some(format!("type it when asked, or give it: --confirm {app}"))
             }
+            Self::NoApp { .. } => Some("`onsave publish` or `onsave provision` makes it".to_owned()),
+            Self::OthersInApp { app, .. } => Some(format!(
+                "if all of it shall go, `fly apps destroy {app}` removes it"
+            )),
             Self::GivenSecret { .. } => Some(
                 "put another there, and run `onsave provision`: it sets that one in the app; or take it \
                  away there, and onsave makes one of its own"

@@ -18,6 +18,7 @@
 //! | `machine_config` | the machine's configuration: wanted, compared, updated; pure |
 //! | `plan` | from wanted and actual to steps; pure |
 //! | `apply` | the steps, one after the other |
+//! | `lock` | one run at a time on a machine |
 //! | `online` | waiting for the server, and why it is not there |
 //! | `record` | what was made, remembered on this machine |
 //! | `records` | the DNS records that a domain needs; pure |
@@ -32,6 +33,7 @@ mod apply;
 pub mod choice;
 pub mod error;
 pub mod fly_toml;
+mod lock;
 pub mod machine_config;
 mod name;
 pub(crate) mod online;
@@ -41,10 +43,11 @@ pub mod record;
 pub mod records;
 pub mod teller;
 
-use std::{fs::File, time::Duration};
+use std::fs::File;
 
 use onsave_protocol::{Secret, Sha256Digest, wire::v2::SignedHealth};
 
+pub(crate) use self::lock::lock;
 use self::{
     actual::{Actual, Question, ServerSeen},
     plan::{Plan, SecretWish, Step, Wanted, WantedImage},
@@ -63,9 +66,6 @@ use crate::{
     },
     state_folder::SiteState,
 };
-
-/// Time between two looks whether another process is done.
-const LOCK_POLL: Duration = Duration::from_millis(100);
 
 /// The site that an app is made for.
 #[derive(Debug, Clone, Copy)]
@@ -169,6 +169,12 @@ impl Found {
         &self.names[0]
     }
 
+    /// Returns whether it is remembered here that this app was made here.
+    fn is_remembered(&self) -> bool {
+        let record = self.record.as_ref();
+        record.is_some_and(|record| record.app == self.app())
+    }
+
     /// Returns what the server says of itself, where it answers.
     #[must_use]
     pub fn health(&self) -> Option<&SignedHealth> {
@@ -200,7 +206,7 @@ impl<'a> Provisioner<'a> {
     ///
     /// [`ProvisionError`]; nothing was changed on the platform.
     pub async fn look(&self, goal: Goal) -> Result<Found, ProvisionError> {
-        let lock = self.lock().await?;
+        let lock = lock(self.site.state).await?;
         let record = Record::load(&self.site.state.fly_record());
         let (names, app) = self.find_app(record.as_ref()).await?;
         let actual = match app {
@@ -222,21 +228,6 @@ impl<'a> Provisioner<'a> {
         Ok(found)
     }
 
-    /// Waits until no other process of this machine changes the app: a publish that starts beside a
-    /// first run finds everything made.
-    async fn lock(&self) -> Result<File, ProvisionError> {
-        let mut told = false;
-        loop {
-            if let Some(lock) = self.site.state.try_lock_fly()? {
-                return Ok(lock);
-            }
-            if !std::mem::replace(&mut told, true) {
-                tracing::info!("another onsave is at work on the app; waiting for it");
-            }
-            tokio::time::sleep(LOCK_POLL).await;
-        }
-    }
-
     fn wanted<'b>(&'b self, found: &'b Found) -> Wanted<'b> {
         Wanted {
             app: found.app(),
@@ -244,6 +235,7 @@ impl<'a> Provisioner<'a> {
             image: &found.image,
             secret: found.goal.secret,
             known_domains: found.record.as_ref().map_or(&[], |record| &record.domains),
+            is_remembered: found.is_remembered(),
         }
     }
 
@@ -479,11 +471,12 @@ pub fn is_older(a: &str, b: &str) -> bool {
 }
 
 /// Returns what tells two configurations apart, as far as the platform has to follow them.
+///
+/// The app's name is not in it: that is another app, and not another wish.
 #[must_use]
-pub fn wanted_digest(config: &Config, target: &FlyTarget) -> Sha256Digest {
+pub fn wanted_digest(target: &FlyTarget) -> Sha256Digest {
     let machine = machine_config::wanted(target, target.image.as_deref().unwrap_or(""), "");
     let wanted = serde_json::json!({
-        "app": config.app,
         "org": target.organisation,
         "region": target.region,
         "machine": machine,

@@ -1,4 +1,6 @@
 //! `onsave destroy`: removes the app on Fly.io with everything in it, after its name was typed.
+//!
+//! An app that runs anything that was not made here is left alone, whatever was typed.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -7,7 +9,7 @@ use crate::{
     cli::DestroyArgs,
     config::Config,
     fly::resources::AppLookup,
-    provision::{self, ProvisionError, platform::Platform},
+    provision::{self, ProvisionError, Record, plan::other_machines, platform::Platform},
     state_folder::SiteState,
 };
 
@@ -15,8 +17,8 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`CommandError`]; [`CommandError::NotConfirmed`] when the name was not typed, and nothing was
-/// removed.
+/// [`CommandError`]; [`CommandError::NotConfirmed`] when the name was not typed, and
+/// [`CommandError::OthersInApp`]: nothing was removed then.
 pub(super) async fn run(
     args: &DestroyArgs,
     config: Config,
@@ -34,6 +36,15 @@ pub(super) async fn run(
         }
         AppLookup::TakenByOthers => return Err(ProvisionError::NameTaken(app).into()),
     }
+    let record = Record::load(&state.fly_record());
+    let is_remembered = record.is_some_and(|record| record.app == app);
+    let others = other_machines(&platform.machines(&app).await?, is_remembered);
+    if !others.is_empty() {
+        return Err(CommandError::OthersInApp {
+            app,
+            machines: others,
+        });
+    }
     let typed = match &args.confirm {
         Some(name) => name.clone(),
         None => ask(&app)?,
@@ -41,6 +52,7 @@ pub(super) async fn run(
     if typed.trim() != app {
         return Err(CommandError::NotConfirmed { app });
     }
+    let _lock = provision::lock(state).await?;
     platform.delete_app(&app).await?;
     state.forget_fly()?;
     Ok(done(&app, args.json, "destroyed"))

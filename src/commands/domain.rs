@@ -8,7 +8,7 @@ use super::{CommandError, provision::fly_target};
 use crate::{
     cli::{DomainCommand, DomainName},
     config::{self, Config, FlyTarget, KeyValue},
-    fly::resources::Certificate,
+    fly::{Reason, resources::Certificate},
     provision::{self, ProvisionError, Record, platform::Platform, records},
     state_folder::SiteState,
 };
@@ -54,12 +54,19 @@ pub(super) async fn run(
         target,
         state,
     };
-    match command {
+    let outcome = match command {
         DomainCommand::Add(args) => domains.add(&args.domain, args.json).await,
         DomainCommand::List(args) => domains.list(args.json).await,
         DomainCommand::Check(args) => domains.check(&args.domain, args.json).await,
         DomainCommand::Remove(args) => domains.remove(&args.domain, args.json).await,
-    }
+    };
+    outcome.map_err(|error| match error {
+        // Of a domain that is not there the calls say so; what is not found is the app.
+        CommandError::Provision(error) if error.reason() == Some(&Reason::NotFound) => {
+            CommandError::NoApp { app: domains.app }
+        }
+        error => error,
+    })
 }
 
 struct Domains<'a> {
@@ -73,6 +80,7 @@ struct Domains<'a> {
 impl Domains<'_> {
     async fn add(&self, domain: &DomainName, json: bool) -> Result<String, CommandError> {
         let domain = domain.as_str();
+        let _lock = provision::lock(self.state).await?;
         let known = self.certificate(domain).await?;
         let certificate = match known {
             Some(certificate) => certificate,
@@ -81,9 +89,9 @@ impl Domains<'_> {
         let mut domains = self.target.domains.clone();
         if !domains.iter().any(|known| known == domain) {
             domains.push(domain.to_owned());
-            self.write(domains)?;
+            self.write(&domains)?;
         }
-        self.remember(|known| {
+        self.remember(domains, |known| {
             if !known.iter().any(|known| known == domain) {
                 known.push(domain.to_owned());
             }
@@ -137,13 +145,14 @@ impl Domains<'_> {
                 app: self.app.clone(),
             });
         }
+        let _lock = provision::lock(self.state).await?;
         self.platform.remove_certificate(&self.app, domain).await?;
+        let mut domains = self.target.domains.clone();
         if listed {
-            let mut domains = self.target.domains.clone();
             domains.retain(|known| known != domain);
-            self.write(domains)?;
+            self.write(&domains)?;
         }
-        self.remember(|known| known.retain(|known| known != domain))?;
+        self.remember(domains, |known| known.retain(|known| known != domain))?;
         Ok(if json {
             super::json_line(&serde_json::json!({ "status": "removed", "domain": domain }))
         } else {
@@ -160,19 +169,32 @@ impl Domains<'_> {
         Ok(requested.await?)
     }
 
-    fn write(&self, domains: Vec<String>) -> Result<(), CommandError> {
+    fn write(&self, domains: &[String]) -> Result<(), CommandError> {
         let path = self.config.file_or_default();
-        let keys = [(DOMAINS, KeyValue::Texts(domains))];
+        let keys = [(DOMAINS, KeyValue::Texts(domains.to_vec()))];
         config::set_keys(&path, &keys).map_err(|error| ProvisionError::from(error).into())
     }
 
-    /// What was changed here is no difference to the configuration for the next publish.
-    fn remember(&self, change: impl FnOnce(&mut Vec<String>)) -> Result<(), CommandError> {
+    /// Notes whose certificates are ours now, and that the app has the domains that are configured: the
+    /// next publish finds no difference, and a daemon that knows other domains leaves them alone.
+    fn remember(
+        &self,
+        domains: Vec<String>,
+        change: impl FnOnce(&mut Vec<String>),
+    ) -> Result<(), CommandError> {
         let path = self.state.fly_record();
         let Some(mut record) = Record::load(&path) else {
             return Ok(());
         };
         change(&mut record.domains);
+        // What else differs is still to be done.
+        if record.wanted == Some(provision::wanted_digest(self.target)) {
+            let target = FlyTarget {
+                domains,
+                ..self.target.clone()
+            };
+            record.wanted = Some(provision::wanted_digest(&target));
+        }
         record
             .store(&path)
             .map_err(|source| ProvisionError::Record { path, source }.into())

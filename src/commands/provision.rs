@@ -91,6 +91,9 @@ pub(super) async fn run(
         });
     }
     let mut teller = teller();
+    if !found.plan.steps.is_empty() {
+        teller.say(plan_text(&found).trim_end());
+    }
     let outcome = provisioner.apply(found, &mut teller).await?;
     if args.write_fly_toml {
         let path = write_fly_toml(&config, target, &outcome)?;

@@ -10,7 +10,10 @@ use super::{
 use crate::{
     cli::RotateArgs,
     config::Config,
-    provision::{Goal, Provisioner, ServerWish, Site, choice, plan::SecretWish},
+    provision::{
+        Goal, Provisioner, ServerWish, Site, choice,
+        plan::{SecretReason, SecretWish, Step},
+    },
     state_folder::SiteState,
 };
 
@@ -41,18 +44,35 @@ pub(super) async fn rotate(
         secret: SecretWish::Rotate,
     };
     let found = provisioner.look(goal).await?;
-    let outcome = provisioner.apply(found, &mut teller()).await?;
+    // A secret for nothing is no reason to make an app.
+    if found.plan.steps.contains(&Step::CreateApp) {
+        let app = found.app().to_owned();
+        return Err(CommandError::NoApp { app });
+    }
+    let mut teller = teller();
+    let outcome = provisioner.apply(found, &mut teller).await?;
+    for remark in &outcome.remarks {
+        teller.say(&format!("note: {remark}"));
+    }
     let file = state.fly_secret_file();
+    let goes_on = outcome
+        .steps
+        .contains(&Step::SetSecret(SecretReason::Rotated));
     Ok(if args.json {
         super::json_line(&serde_json::json!({
             "status": "rotated",
             "app": outcome.app,
             "secretFile": file.display().to_string(),
+            "previousIsTaken": goes_on,
         }))
     } else {
+        let before = if goes_on {
+            ", and the one before it until the next rotation"
+        } else {
+            " alone"
+        };
         format!(
-            "rotated: {} takes the new secret, and the one before it until the next rotation; the new \
-             one is in {}\n",
+            "rotated: {} takes the new secret{before}; the new one is in {}\n",
             outcome.app,
             file.display()
         )

@@ -221,7 +221,7 @@ fn state_of_machine(facts: &FlyFacts, machine: &Machine) -> Finding {
     }
     let told = format!("{id} is {state}{}", lately(machine));
     match state {
-        "started" if ends_again_and_again(machine) => Finding::warning(
+        "started" if online::ends_again_and_again(machine) => Finding::warning(
             MACHINE,
             format!("its program ended lately: {told}"),
             app_log,
@@ -249,12 +249,6 @@ fn state_of_machine(facts: &FlyFacts, machine: &Machine) -> Finding {
 /// Returns where the server's own words are.
 fn log_of(app: &str) -> String {
     format!("`fly logs -a {app}` shows what the server wrote")
-}
-
-/// Returns whether the last that happened to a machine's program is that it ended, several times.
-fn ends_again_and_again(machine: &Machine) -> bool {
-    let exits = machine.events.iter().filter(|event| event.kind == "exit");
-    exits.count() >= 3
 }
 
 /// Returns the last events of a machine, as the end of a sentence.
@@ -389,6 +383,7 @@ fn settings(facts: &FlyFacts, actual: &Actual) -> Vec<Finding> {
         image: &image,
         secret: SecretWish::Keep,
         known_domains: facts.record.as_ref().map_or(&[], |record| &record.domains),
+        is_remembered: facts.record.is_some(),
     };
     match plan::plan(&wanted, actual) {
         // The volume's own finding says it.

@@ -210,40 +210,6 @@ impl FlyError {
         }
     }
 
-    /// Returns the request's id, for the platform's support.
-    #[must_use]
-    pub fn request_id(&self) -> Option<&str> {
-        match self {
-            Self::Refused(refusal) => refusal.request_id.as_deref(),
-            Self::BadAnswer { request_id, .. } => request_id.as_deref(),
-            _ => None,
-        }
-    }
-
-    /// Returns whether the same may succeed a moment later without anybody doing anything.
-    #[must_use]
-    pub fn is_passing(&self) -> bool {
-        match self {
-            Self::NoAnswer { source, .. } => is_passing_network_fault(source),
-            Self::Refused(refusal) => matches!(
-                refusal.reason,
-                Reason::RateLimited
-                    | Reason::NotInTime
-                    | Reason::PlatformFailed
-                    | Reason::ImageNotVisible
-                    | Reason::SecretsNotVisible
-                    | Reason::LeaseHeld { .. }
-                    | Reason::ChangedMeanwhile
-            ),
-            Self::AppNotVisible { .. } | Self::NotInStateYet { .. } => true,
-            Self::BadHost { .. }
-            | Self::BadName { .. }
-            | Self::BadAnswer { .. }
-            | Self::NeverInState { .. }
-            | Self::NoRandomness(_) => false,
-        }
-    }
-
     /// Returns what to do next, in words.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -264,7 +230,7 @@ impl FlyError {
             ),
             Self::AppNotVisible { .. } => Some("run it again in a minute".into()),
             Self::NeverInState { .. } | Self::NotInStateYet { .. } => Some(
-                "the machine's last events say what happened; its log is at https://fly.io/dashboard".into(),
+                "`onsave doctor` shows the machine's last events; its log is at https://fly.io/dashboard".into(),
             ),
             Self::BadName { .. } | Self::NoRandomness(_) => None,
         }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
@@ -36,23 +35,6 @@ impl Fly {
         let path = thing_path(app, "machines", id, "/start");
         let call = Call::post(Action::StartMachine, id, path).leased(lease);
         self.call(call).await.map(drop)
-    }
-
-    /// Stops a machine as its configuration says.
-    ///
-    /// # Errors
-    ///
-    /// When the platform does not answer, or refuses.
-    pub async fn stop_machine(
-        &self,
-        app: &str,
-        id: &str,
-        lease: Option<&Lease>,
-    ) -> Result<(), FlyError> {
-        let path = thing_path(app, "machines", id, "/stop");
-        // The platform wants an object, even an empty one.
-        let call = Call::post(Action::StopMachine, id, path).json(&json!({}));
-        self.call(call.leased(lease)).await.map(drop)
     }
 
     /// Stops a machine and starts it again.

@@ -41,6 +41,15 @@ struct Progress {
     health: Option<Box<onsave_protocol::wire::v2::SignedHealth>>,
     certificates: Vec<Certificate>,
     remarks: Vec<String>,
+    /// Why a domain has no certificate, or one too many; the first of them.
+    domain_error: Option<ProvisionError>,
+}
+
+/// How much of the plan is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Completeness {
+    Whole,
+    Partial,
 }
 
 impl Provisioner<'_> {
@@ -48,19 +57,26 @@ impl Provisioner<'_> {
     ///
     /// # Errors
     ///
-    /// [`ProvisionError`]; what was done stays, and the next run goes on from there.
+    /// [`ProvisionError`]; what was done stays, and the next run goes on from there. With
+    /// [`ProvisionError::Domain`] all but the certificates is done, and the site can be published to.
     pub async fn apply(
         &self,
         mut found: Found,
         teller: &mut Teller,
     ) -> Result<Outcome, ProvisionError> {
         let mut progress = self.beginning(&found)?;
+        self.keep_unwritten_name(&found, &mut progress);
         let steps = std::mem::take(&mut found.plan.steps);
         for step in &steps {
             teller.begin(&step.to_string());
             let more = self.step(step, &found, &mut progress).await;
             match more {
                 Ok(more) => teller.done(more.as_deref()),
+                // The site is live without: the other domains are seen to.
+                Err(error @ ProvisionError::Domain { .. }) => {
+                    teller.failed();
+                    progress.domain_error.get_or_insert(error);
+                }
                 Err(error) => {
                     teller.failed();
                     let target = self.site.target;
@@ -71,7 +87,10 @@ impl Provisioner<'_> {
                 self.keep_name(&progress)?;
             }
         }
-        self.remember(&progress)?;
+        if let Some(error) = progress.domain_error {
+            return Err(error);
+        }
+        self.remember(&progress, Completeness::Whole)?;
         let url = url_of(self.site.target, &progress.app);
         let waiting = |certificate: &Certificate| !certificate.configured;
         Ok(Outcome {
@@ -132,6 +151,7 @@ impl Provisioner<'_> {
                 .cloned()
                 .collect(),
             remarks: Vec::new(),
+            domain_error: None,
         })
     }
 
@@ -180,15 +200,17 @@ impl Provisioner<'_> {
             Step::StartMachine { id } => self.platform.start_machine(&app, id).await?,
             Step::AwaitServer => self.await_server(progress).await?,
             Step::RequestCertificate(domain) => {
-                let certificate = self.platform.request_certificate(&app, domain).await?;
+                let requested = self.platform.request_certificate(&app, domain).await;
+                let certificate = requested.map_err(|error| error.of_domain(domain))?;
                 progress.domains.push(domain.clone());
                 progress.certificates.push(certificate);
-                self.remember(progress)?;
+                self.remember(progress, Completeness::Partial)?;
             }
             Step::RemoveCertificate(domain) => {
-                self.platform.remove_certificate(&app, domain).await?;
+                let removed = self.platform.remove_certificate(&app, domain).await;
+                removed.map_err(|error| error.of_domain(domain))?;
                 progress.domains.retain(|known| known != domain);
-                self.remember(progress)?;
+                self.remember(progress, Completeness::Partial)?;
             }
         }
         Ok(None)
@@ -225,6 +247,22 @@ impl Provisioner<'_> {
             self.write_back("app", &progress.app)?;
         }
         Ok(())
+    }
+
+    /// Writes the name of an app down that a run made which was stopped before it could.
+    fn keep_unwritten_name(&self, found: &Found, progress: &mut Progress) {
+        let is_new = found.actual.app.is_none() || found.is_remembered();
+        if is_new || self.insists_on_name() {
+            return;
+        }
+        // The app is there and found again without: nothing waits for that file.
+        if let Err(error) = self.keep_name(progress) {
+            let error = crate::error_report::with_causes(&error);
+            progress.remarks.push(format!(
+                "the app is called {}, and that is not written down: {error}",
+                progress.app
+            ));
+        }
     }
 
     async fn push_image(&self, found: &Found, app: &str) -> Result<Option<String>, ProvisionError> {
@@ -322,17 +360,24 @@ impl Provisioner<'_> {
             self.site.state.finish_fly_secret()?;
             progress.secret_begun = false;
         }
-        self.remember(progress)
+        self.remember(progress, Completeness::Partial)
     }
 
-    fn remember(&self, progress: &Progress) -> Result<(), ProvisionError> {
+    fn remember(
+        &self,
+        progress: &Progress,
+        completeness: Completeness,
+    ) -> Result<(), ProvisionError> {
         self.site.state.create()?;
         let target = self.site.target;
         let mut record = Record::new(
             self.site.config.app.clone(),
             progress.app.clone(),
             url_of(target, &progress.app),
-            wanted_digest(self.site.config, target),
+            match completeness {
+                Completeness::Whole => Some(wanted_digest(target)),
+                Completeness::Partial => None,
+            },
         );
         record.secret_digest.clone_from(&progress.secret_digest);
         record.domains.clone_from(&progress.domains);

@@ -65,6 +65,15 @@ pub enum ProvisionError {
         #[source]
         source: Box<FlyError>,
     },
+    /// A domain's certificate could not be requested or removed; all else is done.
+    #[error("the certificate of {domain} is not as configured")]
+    Domain {
+        /// The domain.
+        domain: String,
+        /// What failed.
+        #[source]
+        source: Box<Self>,
+    },
     /// Something in the way has to be removed by a person.
     #[error(transparent)]
     Obstacle(#[from] Obstacle),
@@ -89,6 +98,12 @@ pub enum ProvisionError {
     /// What was decided could not be written into the configuration.
     #[error(transparent)]
     Edit(#[from] EditError),
+    /// Another process has the app.
+    #[error("another onsave is at work on the app for more than {} s", .waited.as_secs())]
+    Busy {
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// The server did not come online.
     #[error("the sync endpoint {url} did not come online within {} s", .waited.as_secs())]
     NotOnline {
@@ -142,6 +157,7 @@ impl ProvisionError {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
+            Self::Domain { source, .. } => source.exit_code(),
             Self::NoToken
             | Self::BadToken { .. }
             | Self::NoOrganisation
@@ -164,6 +180,7 @@ impl ProvisionError {
             | Self::Registry(_)
             | Self::State(_)
             | Self::Record { .. }
+            | Self::Busy { .. }
             | Self::Server(_)
             | Self::Worker(_) => ExitCode::Failure,
         }
@@ -175,8 +192,17 @@ impl ProvisionError {
         match self {
             Self::Fly(error) => error.reason(),
             Self::Flyctl(error) => error.reason(),
+            Self::Domain { source, .. } => source.reason(),
             Self::NoRoom { .. } => Some(&Reason::NoCapacity),
             _ => None,
+        }
+    }
+
+    /// Returns the same as an error of a domain's certificate.
+    pub(super) fn of_domain(self, domain: &str) -> Self {
+        Self::Domain {
+            domain: domain.to_owned(),
+            source: Box::new(self),
         }
     }
 
@@ -195,6 +221,7 @@ impl ProvisionError {
             ),
             Self::Fly(error) => error.hint(),
             Self::Flyctl(error) => error.hint(),
+            Self::Domain { source, .. } => source.hint(),
             Self::NoSecret => Some(
                 "run `onsave provision`: it sets a new one; or give the app's in ONSAVE_SYNC_SECRET"
                     .to_owned(),
@@ -227,6 +254,9 @@ impl ProvisionError {
             Self::Edit(EditError::Unreadable { .. }) => {
                 Some("`onsave check` says what is wrong with the file".to_owned())
             }
+            Self::Busy { .. } => Some(
+                "wait until it is done, or end it: it may ask something on its terminal".to_owned(),
+            ),
             Self::NotOnline { cause, .. } => Some(cause.advice.clone()),
             Self::Server(error) => Some(error.hint()),
             Self::Record { .. } | Self::Edit(EditError::Io { .. }) | Self::Worker(_) => None,

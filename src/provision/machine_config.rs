@@ -19,6 +19,9 @@ pub const SERVER_PORT: u16 = 8080;
 /// Where the platform asks for metrics.
 pub const METRICS_PORT: u16 = 9091;
 
+/// The variable that tells the server where its volume is.
+pub const DATA_ROOT: &str = "SITE_DATA_ROOT";
+
 /// Says in a machine's metadata that it was made here, and must not be taken for somebody else's.
 pub const MARK: &str = "onsave";
 
@@ -44,7 +47,7 @@ pub fn environment(target: &FlyTarget) -> Vec<(&'static str, String)> {
     };
     vec![
         ("PORT", SERVER_PORT.to_string()),
-        ("SITE_DATA_ROOT", VOLUME_PATH.to_owned()),
+        (DATA_ROOT, VOLUME_PATH.to_owned()),
         ("METRICS_ADDRESS", format!("[::]:{METRICS_PORT}")),
         // The platform's proxy stands in front, and nothing else reaches the machine's port.
         ("TRUST_FLY_CLIENT_IP", "true".to_owned()),

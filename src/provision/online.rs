@@ -77,17 +77,37 @@ impl Provisioner<'_> {
 
 /// Returns whether the machine's program ends again and again, or is not started any more.
 fn gave_up(machine: &Machine) -> bool {
-    let exits = machine.events.iter().filter(|event| event.kind == "exit");
-    matches!(
+    let is_over = matches!(
         machine.state.as_str(),
         "failed" | "launch_failed" | "destroyed"
-    ) || exits.count() >= EXITS
+    );
+    is_over || ends_again_and_again(machine)
+}
+
+/// Returns whether the machine's program ended by itself several times since the last change.
+pub(crate) fn ends_again_and_again(machine: &Machine) -> bool {
+    own_exits(machine).count() >= EXITS
+}
+
+/// Returns the exits of the machine's program that nobody asked for, the newest first, since it was
+/// made or changed: every change stops the program before, and says nothing of the one after.
+fn own_exits(machine: &Machine) -> impl Iterator<Item = &MachineEvent> {
+    let since_change = |event: &&MachineEvent| event.kind != "update";
+    let is_own_exit = |event: &&MachineEvent| {
+        let asked = event.request.pointer("/exit_event/requested_stop");
+        event.kind == "exit" && asked.and_then(Value::as_bool) != Some(true)
+    };
+    machine
+        .events
+        .iter()
+        .take_while(since_change)
+        .filter(is_own_exit)
 }
 
 /// Returns why the server is likely not there.
 fn likely_cause(app: &str, last: Option<&PublishError>, machine: Option<&Machine>) -> LikelyCause {
     let logs = format!("`fly logs -a {app}` shows what the server wrote");
-    let exit = machine.and_then(|machine| machine.events.iter().find(|e| e.kind == "exit"));
+    let exit = machine.and_then(|machine| own_exits(machine).next());
     let state = machine.map_or("", |machine| machine.state.as_str());
     let (cause, advice) = match (exit, last) {
         (Some(exit), _) => (
@@ -197,6 +217,30 @@ mod tests {
         assert!(cause.advice.contains("fly logs -a my-site"));
         assert_eq!(cause.events.len(), 3);
         assert_eq!(cause.events[0], "2026-04-24 03:06:40Z exit stopped (flyd)");
+    }
+
+    #[test]
+    fn an_exit_that_a_change_caused_is_no_sign_of_a_program_that_ends() {
+        let asked = json!({
+            "type": "exit", "status": "stopped", "source": "flyd",
+            "request": {"exit_event": {"exit_code": 0, "requested_stop": true}},
+        });
+        let update = json!({"type": "update", "status": "replacing", "source": "user"});
+        // Three changes: each stopped the program, and what crashed before them is over.
+        let mut events = Vec::new();
+        for _ in 0..3 {
+            events.extend([asked.clone(), update.clone()]);
+        }
+        events.extend([exit(1), exit(1), exit(1)]);
+        let changed = machine("started", &events);
+        assert!(!gave_up(&changed));
+        let cause = likely_cause("my-site", None, Some(&changed));
+        assert_eq!(cause.cause, "it does not answer");
+        events.splice(0..0, [exit(2), exit(2), exit(2)]);
+        let crashing = machine("started", &events);
+        assert!(gave_up(&crashing));
+        let cause = likely_cause("my-site", None, Some(&crashing));
+        assert!(cause.cause.contains("exit code 2"), "{cause}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{
     machine_config,
 };
 use crate::{
-    config::FlyTarget,
+    config::{Autostop, FlyDriver, FlyTarget},
     fly::resources::{Certificate, IpKind, Machine, Volume},
 };
 
@@ -32,6 +32,8 @@ pub struct Wanted<'a> {
     pub secret: SecretWish,
     /// Domains that a certificate was requested for by us.
     pub known_domains: &'a [String],
+    /// Whether it is remembered here that the app was made here.
+    pub is_remembered: bool,
 }
 
 /// What a machine ought to run.
@@ -146,7 +148,7 @@ pub fn plan(wanted: &Wanted<'_>, actual: &Actual) -> Result<Plan, Obstacle> {
     let volume = our_volume(wanted, actual, machine)?;
     plan.machine_id = machine.map(|machine| machine.id.clone());
     plan.volume_id = volume.map(|volume| volume.id.clone());
-    let secret = secret_reason(wanted, actual, machine);
+    let secret = secret_reason(wanted, actual);
     let differences = machine.map_or_else(Vec::new, |machine| {
         machine_differences(wanted, machine, volume)
     });
@@ -161,7 +163,13 @@ pub fn plan(wanted: &Wanted<'_>, actual: &Actual) -> Result<Plan, Obstacle> {
         plan.steps.push(Step::SetSecret(reason));
     }
     plan_volume(wanted, volume, &mut plan);
-    plan_machine(machine, secret.is_some(), differences, &mut plan);
+    if let Some(machine) = machine {
+        let changes = secret.is_some().then(|| "the secret".to_owned());
+        let changes = differences.into_iter().chain(changes).collect();
+        plan_machine(wanted, machine, changes, &mut plan);
+    } else {
+        plan.steps.push(Step::CreateMachine);
+    }
     let machine_changes = plan.steps.iter().any(|step| {
         matches!(
             step,
@@ -198,15 +206,17 @@ fn our_machine<'a>(
             what: format!("machine {}", machine.id),
         });
     }
-    let (ours, others): (Vec<&Machine>, Vec<&Machine>) = actual
-        .machines
-        .iter()
-        .filter(|machine| machine.is_alive())
-        .partition(|machine| is_ours(machine));
-    if ours.is_empty() && !others.is_empty() {
+    let others = other_machines(&actual.machines, wanted.is_remembered);
+    let alive = actual.machines.iter().filter(|machine| machine.is_alive());
+    let ours: Vec<&Machine> = alive
+        .filter(|machine| !others.contains(&machine.id))
+        .collect();
+    // A deploy of flyctl changes all of an app's machines; the API changes one.
+    let are_touched = ours.is_empty() || wanted.target.driver == FlyDriver::Flyctl;
+    if are_touched && !others.is_empty() {
         return Err(Obstacle::OtherMachines {
             app: wanted.app.to_owned(),
-            machines: others.iter().map(|machine| machine.id.clone()).collect(),
+            machines: others,
         });
     }
     // Two of them: the one with a volume that is there.
@@ -224,17 +234,28 @@ fn our_machine<'a>(
         .copied())
 }
 
-/// Returns whether a machine was made here: it says so, or it has the volume where ours have it.
-fn is_ours(machine: &Machine) -> bool {
-    let marked = machine
-        .config
-        .pointer(&format!("/metadata/{}", machine_config::MARK));
-    let mounts_ours = machine
-        .config
-        .pointer("/mounts/0/path")
-        .and_then(Value::as_str)
-        == Some(machine_config::VOLUME_PATH);
-    marked.is_some() || mounts_ours
+/// Returns the ids of the machines of an app that were not made here.
+///
+/// One whose host does not answer tells nothing of itself, and is not counted among them.
+#[must_use]
+pub fn other_machines(machines: &[Machine], is_remembered: bool) -> Vec<String> {
+    machines
+        .iter()
+        .filter(|machine| machine.is_alive() && !machine.config.is_null())
+        .filter(|machine| !is_ours(machine, is_remembered))
+        .map(|machine| machine.id.clone())
+        .collect()
+}
+
+/// Returns whether a machine was made here: it says so, or it has the volume where ours have it, and
+/// its server is told so or the app is remembered. A path alone is nobody's: others mount there too.
+fn is_ours(machine: &Machine, is_remembered: bool) -> bool {
+    let text = |pointer: &str| machine.config.pointer(pointer).and_then(Value::as_str);
+    let volume_path = Some(machine_config::VOLUME_PATH);
+    let is_marked = text(&format!("/metadata/{}", machine_config::MARK)).is_some();
+    let has_volume = text("/mounts/0/path") == volume_path;
+    let tells_server = text(&format!("/env/{}", machine_config::DATA_ROOT)) == volume_path;
+    is_marked || has_volume && (tells_server || is_remembered)
 }
 
 /// Returns the volume: the one that the machine has, or a free one of the name and region.
@@ -277,30 +298,33 @@ fn our_volume<'a>(
     Ok(Some(volume))
 }
 
-fn secret_reason(
-    wanted: &Wanted<'_>,
-    actual: &Actual,
-    machine: Option<&Machine>,
-) -> Option<SecretReason> {
-    if wanted.secret == SecretWish::Rotate {
-        return Some(SecretReason::Rotated);
-    }
+fn secret_reason(wanted: &Wanted<'_>, actual: &Actual) -> Option<SecretReason> {
     if !actual.has_secret {
         return Some(SecretReason::First);
     }
-    match actual.server {
+    let needed = match actual.server {
         ServerSeen::Answers(_) => None,
         ServerSeen::RefusesSecret if actual.secret_begun => Some(SecretReason::Unfinished),
         ServerSeen::RefusesSecret => Some(SecretReason::Unknown),
         // Nobody can be asked: what is remembered decides.
         ServerSeen::NotAsked | ServerSeen::NoAnswer => {
-            let is_known = actual.secret_remembered && !actual.secret_begun;
-            // A machine that is still to be made boots with whatever is set.
-            (!is_known).then_some(if machine.is_some() || !actual.secret_begun {
-                SecretReason::Unknown
-            } else {
-                SecretReason::Unfinished
-            })
+            match (actual.secret_begun, actual.secret_remembered) {
+                // What was set beside it stays: a rotation may have been stopped.
+                (true, _) => Some(SecretReason::Unfinished),
+                (false, true) => None,
+                (false, false) => Some(SecretReason::Unknown),
+            }
+        }
+    };
+    match (wanted.secret, &actual.server) {
+        (SecretWish::Keep, _) => needed,
+        // What the server takes goes on beside the new one.
+        (SecretWish::Rotate, ServerSeen::Answers(_) | ServerSeen::NoAnswer) => {
+            Some(SecretReason::Rotated)
+        }
+        // A secret that it does not take, or that is not known, cannot go on.
+        (SecretWish::Rotate, ServerSeen::RefusesSecret | ServerSeen::NotAsked) => {
+            Some(needed.unwrap_or(SecretReason::Rotated))
         }
     }
 }
@@ -369,26 +393,19 @@ fn plan_volume(wanted: &Wanted<'_>, volume: Option<&Volume>, plan: &mut Plan) {
     }
 }
 
-fn plan_machine(
-    machine: Option<&Machine>,
-    new_secret: bool,
-    mut changes: Vec<String>,
-    plan: &mut Plan,
-) {
-    let Some(machine) = machine else {
-        plan.steps.push(Step::CreateMachine);
-        return;
-    };
-    if new_secret {
-        changes.push("the secret".to_owned());
-    }
+fn plan_machine(wanted: &Wanted<'_>, machine: &Machine, changes: Vec<String>, plan: &mut Plan) {
     let id = machine.id.clone();
     if !changes.is_empty() {
         plan.steps.push(Step::UpdateMachine { id, changes });
-    } else if matches!(
-        machine.state.as_str(),
-        "created" | "stopped" | "suspended" | "failed"
-    ) {
+        return;
+    }
+    let is_still = match machine.state.as_str() {
+        "created" | "failed" => true,
+        // Where it may sleep, the next request wakes it.
+        "stopped" | "suspended" => wanted.target.autostop == Autostop::Off,
+        _ => false,
+    };
+    if is_still {
         plan.steps.push(Step::StartMachine { id });
     }
 }

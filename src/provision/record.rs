@@ -26,8 +26,10 @@ pub struct Record {
     pub app: String,
     /// Where it is reached: scheme and host.
     pub url: String,
-    /// What the configuration was, as far as the platform has to follow it.
-    pub wanted: Sha256Digest,
+    /// What the configuration was, as far as the platform has to follow it; nothing while something of
+    /// it is still to be done.
+    #[serde(default)]
+    pub wanted: Option<Sha256Digest>,
     /// What the platform calls the secret's value.
     #[serde(default)]
     pub secret_digest: Option<String>,
@@ -40,7 +42,12 @@ pub struct Record {
 impl Record {
     /// Returns a record of an app.
     #[must_use]
-    pub const fn new(asked_app: String, app: String, url: String, wanted: Sha256Digest) -> Self {
+    pub const fn new(
+        asked_app: String,
+        app: String,
+        url: String,
+        wanted: Option<Sha256Digest>,
+    ) -> Self {
         Self {
             format: FORMAT,
             asked_app,
@@ -94,7 +101,7 @@ mod tests {
             "site".into(),
             "site-1a2b".into(),
             "https://site-1a2b.fly.dev".into(),
-            Sha256Digest::of(b"x"),
+            Some(Sha256Digest::of(b"x")),
         );
         record.domains.push("example.org".into());
         record.store(&path).unwrap();

@@ -12,6 +12,7 @@ use onsave_protocol::{Secret, wire::v2::SignedHealth};
 use super::TargetError;
 use crate::{
     config::{Config, FlyDriver, FlyTarget, TargetConfig},
+    exit_code::ExitCode,
     provision::{
         self, Goal, Outcome, ProvisionError, Provisioner, Record, ServerWish, Site, Teller,
         actual::{self, ServerSeen},
@@ -73,13 +74,12 @@ async fn ready(site: &Site<'_>) -> Result<Option<Record>, TargetError> {
         return Ok(None);
     }
     let reaches = site.target.reaches_platform();
-    if record.wanted != provision::wanted_digest(site.config, site.target) {
+    if record.wanted != Some(provision::wanted_digest(site.target)) {
         if reaches {
             return Ok(None);
         }
         tracing::warn!(
-            "the configuration of the app changed, and there is {} to change the app with; publishing \
-             to it as it is",
+            "the app is not as configured, and there is {} to change it with; publishing to it as it is",
             match site.target.driver {
                 FlyDriver::Api => "no token",
                 FlyDriver::Flyctl => "no flyctl",
@@ -95,6 +95,14 @@ async fn ready(site: &Site<'_>) -> Result<Option<Record>, TargetError> {
                 tell_outdated(&health);
             }
         }
+        // It may be gone, or stopped. What passes by itself is no reason not to begin.
+        ServerSeen::NoAnswer if reaches => match converge(site, Goal::AS_CONFIGURED).await {
+            Ok(record) => return Ok(Some(record)),
+            Err(TargetError::Provision(error)) if error.exit_code() == ExitCode::Unreachable => {
+                tell_error(&error, "the app does not answer");
+            }
+            Err(error) => return Err(error),
+        },
         // The publish that follows meets what is wrong, and tells it.
         _ => {}
     }
@@ -130,14 +138,27 @@ async fn converge(site: &Site<'_>, goal: Goal) -> Result<Record, TargetError> {
     let mut teller = Teller::stderr(stream);
     teller.say(&format!("looking at {} on Fly.io", site.config.app));
     let found = provisioner.look(goal).await?;
-    let outcome = provisioner.apply(found, &mut teller).await?;
-    tell(&outcome, &mut teller);
+    match provisioner.apply(found, &mut teller).await {
+        Ok(outcome) => tell(&outcome, &mut teller),
+        // The site is published without, and the next publish tries again.
+        Err(error @ ProvisionError::Domain { .. }) => {
+            tell_error(&error, "publishing without the domain");
+        }
+        Err(error) => return Err(error.into()),
+    }
     let path = site.state.fly_record();
     // It was written a moment ago.
     Record::load(&path).ok_or_else(|| {
         let source = io::ErrorKind::NotFound.into();
         ProvisionError::Record { path, source }.into()
     })
+}
+
+/// Tells an error that ends nothing.
+fn tell_error(error: &ProvisionError, what: &str) {
+    let hint = error.hint().unwrap_or_default();
+    let error = crate::error_report::with_causes(error);
+    tracing::warn!(error, hint, "{what}: {error}; {hint}");
 }
 
 fn tell(outcome: &Outcome, teller: &mut Teller) {
@@ -195,6 +216,16 @@ impl Mender {
             return Ok(Some(secret));
         }
         if !target.reaches_platform() || self.asked_platform {
+            return Ok(None);
+        }
+        // This process would undo what another one was told since: sizes, and domains.
+        let record = Record::load(&self.state.fly_record());
+        let is_old = |record: Record| record.wanted != Some(provision::wanted_digest(target));
+        if record.is_some_and(is_old) {
+            tracing::error!(
+                "the server refuses the secret, and the app is not as this was told when it started; \
+                 `onsave provision` sets another secret, and then this goes on"
+            );
             return Ok(None);
         }
         self.asked_platform = true;

@@ -147,6 +147,8 @@ fn each_state_of_a_machine_has_its_finding() {
         "type": "exit", "status": "stopped", "source": "flyd", "timestamp": 1_777_000_000_000_u64,
         "request": {"exit_event": {"exit_code": 2}},
     });
+    let mut asked = exit.clone();
+    asked["request"]["exit_event"]["requested_stop"] = true.into();
     for (more, expected) in [
         (
             json!({"state": "stopped"}),
@@ -167,6 +169,10 @@ fn each_state_of_a_machine_has_its_finding() {
         (
             json!({"events": [exit, exit, exit]}),
             (Warning, "ended lately", "fly logs -a my-site"),
+        ),
+        (
+            json!({"events": [asked, asked, asked]}),
+            (Well, "started", ""),
         ),
         (
             json!({"host_status": "unreachable"}),

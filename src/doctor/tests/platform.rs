@@ -37,7 +37,7 @@ fn record() -> Record {
         "my-site".into(),
         "my-site".into(),
         "https://my-site.fly.dev".into(),
-        Sha256Digest::of(b""),
+        Some(Sha256Digest::of(b"")),
     )
 }
 

@@ -77,6 +77,7 @@ struct Case {
     image: WantedImage,
     secret: SecretWish,
     known_domains: Vec<String>,
+    is_remembered: bool,
 }
 
 impl Default for Case {
@@ -86,6 +87,7 @@ impl Default for Case {
             image: WantedImage::AsItIs,
             secret: SecretWish::Keep,
             known_domains: Vec::new(),
+            is_remembered: false,
         }
     }
 }
@@ -98,6 +100,7 @@ impl Case {
             image: &self.image,
             secret: self.secret,
             known_domains: &self.known_domains,
+            is_remembered: self.is_remembered,
         };
         plan(&wanted, actual)
     }
@@ -196,6 +199,17 @@ fn a_machine_that_stands_still_is_started_and_waited_for() {
 }
 
 #[test]
+fn a_machine_that_may_sleep_is_left_asleep() {
+    let mut case = Case::default();
+    case.target.autostop = Autostop::Suspend;
+    let mut actual = complete(&case.target);
+    actual.machines[0].state = "suspended".into();
+    assert_eq!(case.names(&actual), Vec::<&str>::new());
+    actual.machines[0].state = "failed".into();
+    assert_eq!(case.names(&actual), ["startMachine", "awaitServer"]);
+}
+
+#[test]
 fn a_server_that_does_not_answer_is_waited_for() {
     let case = Case::default();
     let mut actual = complete(&case.target);
@@ -234,6 +248,25 @@ fn a_rotation_sets_a_second_secret_whoever_answers() {
     let plan = case.plan(&complete(&case.target)).unwrap();
     assert_eq!(plan.steps[0], Step::SetSecret(SecretReason::Rotated));
     assert_eq!(plan.steps[1].name(), "updateMachine");
+    let reason = |change: fn(&mut Actual)| {
+        let mut actual = complete(&case.target);
+        change(&mut actual);
+        case.plan(&actual).unwrap().steps[0].clone()
+    };
+    // A rotation that was stopped: what the server has goes on beside the new one.
+    let stopped = reason(|actual| {
+        actual.server = ServerSeen::NoAnswer;
+        actual.secret_begun = true;
+    });
+    assert_eq!(stopped, Step::SetSecret(SecretReason::Rotated));
+    // What the server does not take, or nobody here knows, cannot go on, and is not said to.
+    let refused = reason(|actual| actual.server = ServerSeen::RefusesSecret);
+    assert_eq!(refused, Step::SetSecret(SecretReason::Unknown));
+    let unknown = reason(|actual| {
+        actual.server = ServerSeen::NotAsked;
+        actual.secret_remembered = false;
+    });
+    assert_eq!(unknown, Step::SetSecret(SecretReason::Unknown));
 }
 
 #[test]
@@ -340,6 +373,18 @@ fn an_app_that_runs_something_else_is_left_alone() {
         error.to_string(),
         "the app my-site runs machines that onsave did not make (m1)"
     );
+    // Nor is a volume at the same place a sign, unless the app is remembered.
+    actual.machines[0].config["mounts"] = json!([{"volume": "vol_1", "path": "/srv"}]);
+    assert!(case.plan(&actual).is_err());
+    let remembered = Case {
+        is_remembered: true,
+        ..Case::default()
+    };
+    assert_eq!(
+        remembered.names(&actual),
+        ["updateMachine", "awaitServer"],
+        "somebody deployed another file"
+    );
     // Dead ones are no hindrance.
     actual.machines[0].state = "destroyed".into();
     actual.server = ServerSeen::NotAsked;
@@ -369,6 +414,25 @@ fn without_an_answer_the_memory_decides_about_the_secret() {
     let mut actual = complete(&case.target);
     actual.server = ServerSeen::NoAnswer;
     assert!(!case.names(&actual).contains(&"setSecret"));
+    actual.secret_begun = true;
+    let plan = case.plan(&actual).unwrap();
+    assert_eq!(plan.steps[0], Step::SetSecret(SecretReason::Unfinished));
+    actual.secret_begun = false;
     actual.secret_remembered = false;
-    assert!(case.names(&actual).contains(&"setSecret"));
+    let plan = case.plan(&actual).unwrap();
+    assert_eq!(plan.steps[0], Step::SetSecret(SecretReason::Unknown));
+}
+
+/// The API changes one machine; a deploy of flyctl changes all that the app has.
+#[test]
+fn a_machine_beside_ours_is_left_alone() {
+    let mut case = Case::default();
+    let mut actual = complete(&case.target);
+    let mut other = machine(&json!({"image": "ghcr.io/worker:1"}));
+    other.id = "m2".into();
+    actual.machines.push(other);
+    assert_eq!(case.names(&actual), Vec::<&str>::new());
+    case.target.driver = FlyDriver::Flyctl;
+    let error = case.plan(&actual).unwrap_err();
+    assert!(error.to_string().ends_with("(m2)"), "{error}");
 }

@@ -47,6 +47,18 @@ pub struct Launch<'a> {
 }
 
 impl Platform {
+    /// Returns the machines of an app, also dead ones.
+    ///
+    /// # Errors
+    ///
+    /// When the platform does not answer, or refuses.
+    pub async fn machines(&self, app: &str) -> Result<Vec<Machine>, ProvisionError> {
+        Ok(match self {
+            Self::Api(fly) => fly.machines(app).await?,
+            Self::Flyctl(flyctl) => flyctl.machines(app).await?,
+        })
+    }
+
     /// Returns a machine.
     ///
     /// # Errors

@@ -220,8 +220,53 @@ fn an_app_is_destroyed_only_by_its_name_and_can_be_made_again() {
     let said = desk.run_well(&["destroy", "--confirm", "my-site"]);
     assert!(said.stdout.contains("destroyed my-site"), "{said:?}");
     assert_eq!(desk.page("/"), None);
+    // What is about an app that is there makes none.
+    for command in [
+        &["secret", "rotate"][..],
+        &["domain", "add", "www.example.org"],
+        &["domain", "list"],
+    ] {
+        desk.run(command)
+            .assert_failed(1, &["there is no app my-site", "onsave provision"]);
+    }
     desk.run_well(&["publish"]);
     desk.assert_complete();
+}
+
+/// Somebody removed the app elsewhere, and nobody here was told.
+#[test]
+fn an_app_that_is_gone_is_made_anew_by_the_next_publish() {
+    let desk = Desk::new();
+    desk.run_well(&["publish"]);
+    let (status, _) = desk.ask_platform(
+        "DELETE",
+        &format!("/v1/apps/{APP}?force=true"),
+        &serde_json::Value::Null,
+    );
+    assert_eq!(status, 202);
+    let said = desk.run_well(&["publish"]);
+    assert!(said.stderr.contains("make the machine"), "{said:?}");
+    desk.assert_complete();
+}
+
+/// A machine that somebody stopped is started, and without a token the publish says what it meets.
+#[test]
+fn a_machine_that_was_stopped_is_started_by_the_next_publish() {
+    let desk = Desk::new();
+    desk.run_well(&["publish"]);
+    let machine = desk.machine();
+    let stop = format!(
+        "/v1/apps/{APP}/machines/{}/stop",
+        machine["id"].as_str().expect("an id")
+    );
+    let (status, _) = desk.ask_platform("POST", &stop, &serde_json::json!({}));
+    assert_eq!(status, 200);
+    eventually("the machine to be stopped", || {
+        desk.machine()["state"] == "stopped"
+    });
+    desk.world.site.save("index.html", "<h1>second</h1>");
+    desk.run_well(&["publish"]);
+    assert_eq!(desk.page("/").as_deref(), Some("<h1>second</h1>"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Domains of the site's own.
 
-use super::desk::Desk;
-use crate::fly_simulator::DnsRecords;
+use super::desk::{Desk, Said};
+use crate::fly_simulator::{DnsRecords, Failure, Operation};
 
 #[test]
 fn a_domain_is_added_checked_listed_and_removed() {
@@ -18,6 +18,14 @@ fn a_domain_is_added_checked_listed_and_removed() {
     // Twice is once.
     desk.run_well(&["domain", "add", "www.example.org"]);
     assert_eq!(desk.listed("certificates").len(), 1);
+    // It is done, and nothing is left for the next publish, which needs no token for it.
+    let asked = desk.fly.requests().len();
+    desk.world.site.save("index.html", "<h1>second</h1>");
+    let said = Said::of(&mut desk.command_without_token(&["publish"]));
+    assert!(said.output.status.success(), "{said:?}");
+    assert!(!said.stderr.contains("configuration"), "{said:?}");
+    desk.run_well(&["publish"]);
+    assert_eq!(desk.fly.requests().len(), asked);
     let added = desk.run_json(&["domain", "check", "www.example.org", "--json"]);
     assert_eq!(added["status"], "waits for its DNS records");
     let records = added["records"].as_array().expect("a list");
@@ -41,10 +49,10 @@ fn a_domain_is_added_checked_listed_and_removed() {
     assert_eq!(said.stdout, "www.example.org  live\n");
     let said = desk.run_well(&["domain", "list"]);
     assert_eq!(said.stdout, "www.example.org  live\n");
-    let publish = desk.run_well(&["publish"]);
+    let provision = desk.run_well(&["provision"]);
     assert!(
-        publish.stderr.contains("live at https://www.example.org"),
-        "{publish:?}"
+        provision.stdout.contains("live at https://www.example.org"),
+        "{provision:?}"
     );
 
     desk.run_well(&["domain", "remove", "www.example.org"]);
@@ -78,6 +86,34 @@ fn the_configured_domains_are_converged_and_others_are_left_alone() {
         .collect();
     hosts.sort();
     assert_eq!(hosts, ["b.example.org", "theirs.example.org"]);
+}
+
+/// The site is live without its domain, and each publish asks for the certificate until it is there.
+#[test]
+fn a_certificate_that_is_refused_holds_no_publish_up() {
+    let desk = Desk::new();
+    let domains = "\n[fly]\ndomains = [\"a.example.org\", \"b.example.org\"]\n";
+    desk.configure(domains);
+    for operation in [Operation::CertificateCreate, Operation::CertificateCreate] {
+        desk.fly.fail_next(operation, Failure::Unknown);
+    }
+    let said = desk.run_well(&["publish"]);
+    for part in ["a.example.org is not as configured", "out of phase"] {
+        assert!(said.stderr.contains(part), "{part}: {said:?}");
+    }
+    desk.assert_complete();
+    assert_eq!(desk.listed("certificates").len(), 0);
+    // Who asks for nothing else is told by the exit code as well; the other domain is seen to.
+    desk.fly
+        .fail_next(Operation::CertificateCreate, Failure::Unknown);
+    desk.run(&["provision"])
+        .assert_failed(5, &["a.example.org is not as configured"]);
+    assert_eq!(desk.listed("certificates").len(), 1);
+    desk.run_well(&["publish"]);
+    assert_eq!(desk.listed("certificates").len(), 2);
+    let asked = desk.fly.requests().len();
+    desk.run_well(&["publish"]);
+    assert_eq!(desk.fly.requests().len(), asked);
 }
 
 #[test]

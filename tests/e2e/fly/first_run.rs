@@ -191,6 +191,18 @@ fn a_name_that_is_taken_gets_a_suffix_that_is_written_down() {
     let again = desk.run_json(&["provision", "--json"]);
     assert_eq!(again["app"], app);
     assert_eq!(again["steps"], json!([]));
+    // As a run leaves it that was killed before it could write the name down.
+    desk.configure("");
+    fs::remove_file(desk.state().join("fly.json")).unwrap();
+    let said = desk.run_well(&["provision"]);
+    assert!(!said.stdout.contains("not written down"), "{said:?}");
+    assert!(
+        desk.configuration().contains(app),
+        "{}",
+        desk.configuration()
+    );
+    let makes = desk.writes().into_iter();
+    assert_eq!(makes.filter(|write| write == "POST /v1/apps").count(), 1);
 }
 
 #[test]
@@ -265,6 +277,14 @@ fn an_app_that_holds_something_else_is_left_alone() {
         &[
             "runs machines that onsave did not make",
             "set app in onsave.toml",
+        ],
+    );
+    desk.run(&["destroy", "--confirm", APP]).assert_failed(
+        1,
+        &[
+            "nothing was removed",
+            "runs machines that onsave did not make",
+            "fly apps destroy my-site",
         ],
     );
     assert_eq!(desk.writes().len(), writes);

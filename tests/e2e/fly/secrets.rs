@@ -70,6 +70,45 @@ fn a_running_daemon_mends_the_secret_by_itself() {
     });
 }
 
+/// A daemon that was started before a domain was added knows nothing of it, and takes nothing away.
+#[test]
+fn a_daemon_with_an_old_configuration_undoes_nothing() {
+    let desk = Desk::new();
+    let mut daemon = desk.world.start("watch", &mut desk.command(&["watch"]));
+    eventually("the first publish", || {
+        daemon.assert_running();
+        desk.page("/").as_deref() == Some("<h1>first</h1>")
+    });
+    desk.run_well(&["domain", "add", "www.example.org"]);
+    desk.drift();
+    desk.world.site.save("index.html", "<h1>second</h1>");
+    eventually("the word of it", || {
+        daemon.assert_running();
+        daemon.stderr().contains("`onsave provision` sets another")
+    });
+    assert_eq!(desk.listed("certificates").len(), 1);
+    // Who knows of it mends the secret, and the daemon goes on with that.
+    desk.run_well(&["provision"]);
+    eventually("the save", || {
+        daemon.assert_running();
+        desk.page("/").as_deref() == Some("<h1>second</h1>")
+    });
+    assert_eq!(desk.listed("certificates").len(), 1);
+}
+
+/// A secret that nobody here knows cannot go on beside the new one, and is not said to.
+#[test]
+fn a_rotation_without_the_present_secret_says_so() {
+    let desk = Desk::new();
+    desk.run_well(&["publish"]);
+    fs::remove_file(desk.state().join("fly-secret")).expect("it can be removed");
+    let said = desk.run_well(&["secret", "rotate"]);
+    assert!(said.stdout.contains("the new secret alone"), "{said:?}");
+    assert!(said.stderr.contains("needs it too"), "{said:?}");
+    let rotated = desk.run_json(&["secret", "rotate", "--json"]);
+    assert_eq!(rotated["previousIsTaken"], true);
+}
+
 /// A daemon goes on publishing while the secret is rotated twice, and no publish is refused.
 #[test]
 fn a_rotation_refuses_no_publish() {
