@@ -180,6 +180,7 @@ pub fn plan(wanted: &Wanted<'_>, actual: &Actual) -> Result<Plan, Obstacle> {
         plan.steps.push(Step::AwaitServer);
     }
     plan_certificates(wanted, &actual.certificates, &mut plan);
+    plan.remarks.extend(foreign_image(wanted, machine));
     Ok(plan)
 }
 
@@ -408,6 +409,20 @@ fn plan_machine(wanted: &Wanted<'_>, machine: &Machine, changes: Vec<String>, pl
     if is_still {
         plan.steps.push(Step::StartMachine { id });
     }
+}
+
+/// A public image that the configuration does not name any more runs on until it is replaced.
+fn foreign_image(wanted: &Wanted<'_>, machine: Option<&Machine>) -> Option<String> {
+    let image = machine?.config.get("image")?.as_str()?;
+    let own = [":", "@"].map(|end| format!("/{}{end}", wanted.app));
+    let is_own = own.iter().any(|own| image.contains(own));
+    let is_foreign = *wanted.image == WantedImage::AsItIs && !is_own;
+    is_foreign.then(|| {
+        format!(
+            "the machine runs {image}, and fly.image does not name it; `onsave provision --rebuild` \
+             replaces it by this onsave's server"
+        )
+    })
 }
 
 fn plan_certificates(wanted: &Wanted<'_>, certificates: &[Certificate], plan: &mut Plan) {

@@ -90,7 +90,10 @@ async fn ready(site: &Site<'_>) -> Result<Option<Record>, TargetError> {
         ServerSeen::RefusesSecret if reaches => return Ok(None),
         ServerSeen::Answers(health) if is_outdated(&health) => {
             if reaches && site.target.auto_rebuild {
-                converge(site, REBUILD).await?;
+                // The older server takes publishes as before.
+                if let Err(error) = converge(site, REBUILD).await {
+                    tell_rebuild_failed(&error);
+                }
             } else {
                 tell_outdated(&health);
             }
@@ -107,6 +110,12 @@ async fn ready(site: &Site<'_>) -> Result<Option<Record>, TargetError> {
         _ => {}
     }
     Ok(Some(record))
+}
+
+fn tell_rebuild_failed(error: &TargetError) {
+    let hint = error.hint().unwrap_or_default();
+    let error = crate::error_report::with_causes(error);
+    tracing::error!(%error, hint, "the older server could not be replaced; publishing to it");
 }
 
 /// The goal of a newer client.

@@ -311,6 +311,16 @@ fn a_rebuild_pushes_and_updates_only_what_is_another_image() {
 }
 
 #[test]
+fn a_public_image_that_is_not_configured_any_more_is_told() {
+    let case = Case::default();
+    let mut actual = complete(&case.target);
+    actual.machines[0].config["image"] = "ghcr.io/a/b:1".into();
+    let plan = case.plan(&actual).unwrap();
+    assert_eq!(plan.steps, []);
+    assert!(plan.remarks[0].contains("ghcr.io/a/b:1") && plan.remarks[0].contains("--rebuild"));
+}
+
+#[test]
 fn domains_follow_the_configuration_and_others_are_left_alone() {
     let mut case = Case::default();
     case.target.domains = vec!["new.example".into(), "kept.example".into()];
