@@ -178,6 +178,9 @@ pub struct PublishArgs {
     /// The site folder; by default deploy/, or what the configuration says.
     #[arg(value_name = "DIR", conflicts_with = "dir")]
     pub folder: Option<PathBuf>,
+    /// Publish what is there, without running the configured build command first.
+    #[arg(long, help_heading = PUBLISH_HEADING)]
+    pub no_build: bool,
     /// Show what would be added, changed and removed; send nothing.
     #[arg(long, help_heading = PUBLISH_HEADING)]
     pub dry_run: bool,

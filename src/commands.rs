@@ -32,6 +32,7 @@ use std::{
 pub(crate) use self::init::EXAMPLE;
 pub use self::{init::InitError, man::ManError, service::ServiceError};
 use crate::{
+    build::BuildError,
     cli::{Cli, Command, SecretArgs, SecretCommand, WatchArgs},
     config::{self, Config, ConfigError, FlagLayer, Loaded},
     control::client::ControlError,
@@ -171,6 +172,9 @@ pub enum CommandError {
         /// Files that the site has.
         of: usize,
     },
+    /// The build command gave no site.
+    #[error(transparent)]
+    Build(#[from] BuildError),
     /// The daemon cannot go on.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
@@ -204,6 +208,8 @@ impl CommandError {
             Self::Lock(LockError::Held { .. }) => ExitCode::AlreadyWatched,
             Self::Held { .. } => ExitCode::Held,
             Self::Unwell { .. } => ExitCode::Unwell,
+            Self::Build(BuildError::Stopped) => ExitCode::Interrupted,
+            Self::Build(_) => ExitCode::Build,
             Self::State(_)
             | Self::Lock(LockError::Lock { .. })
             | Self::Service(_)
@@ -240,6 +246,7 @@ impl CommandError {
             Self::Init(error) => error.hint(),
             Self::Target(error) => error.hint(),
             Self::Publish(error) => Some(error.hint()),
+            Self::Build(error) => error.hint(),
             Self::Provision(error) => error.hint(),
             Self::Control(error) => error.hint(),
             Self::NotFly => {

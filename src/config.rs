@@ -11,6 +11,7 @@
 //! | `edit` | writing keys back into the file; only user of the `toml_edit` crate |
 //! | `raw` | from what was typed to checked values, collecting every fault |
 //! | `sections` | what each key may hold, and the rules between keys |
+//! | `build` | the section of the build command |
 //! | `fly` | the section of the app on Fly.io |
 //! | `load` | which file, and the order of all that |
 //! | `url` | the URLs; only user of the `url` crate |
@@ -22,6 +23,7 @@
 //! and told by [`Loaded`] for `onsave check`.
 
 mod app_name;
+mod build;
 mod edit;
 mod fault;
 mod file;
@@ -43,9 +45,11 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 use onsave_protocol::Secret;
 use onsave_server::config::Serving;
 
+pub(crate) use self::build::KEPT_FROM_BUILDS;
 pub(crate) use self::fly::{TOKEN_SETTING, checked_domain};
 pub use self::{
     app_name::app_name_of,
+    build::{BuildCommand, BuildConfig, OnChange},
     edit::{EditError, KeyValue, set_keys},
     fault::{ConfigError, Fault},
     file::{FILE_NAME, quoted},
@@ -67,6 +71,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// The site folder; absolute, not necessarily there yet.
     pub dir: PathBuf,
+    /// What makes the site, where something does.
+    pub build: Option<BuildConfig>,
     /// Where to publish to.
     pub target: TargetConfig,
     /// How the site folder is watched.

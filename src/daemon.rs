@@ -12,8 +12,12 @@
 //! Invariants: at most one round is under way, and it has the scanner and the publisher; what
 //! happens meanwhile merges into the next. A round that fails changes nothing but when the next one
 //! is. The loop itself never waits for disk or network.
+//!
+//! Where a build command is configured, [`Builds`] say when it succeeded, and nothing is published
+//! while it runs or after it failed.
 
 mod agenda;
+mod builds;
 mod reload;
 mod requests;
 mod round;
@@ -28,7 +32,9 @@ use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
+pub use self::builds::Builds;
 use self::{
     agenda::{Agenda, Ended, Owed, Proof},
     requests::Requests,
@@ -74,6 +80,8 @@ pub struct Parts {
     pub watcher: Watcher,
     /// Knows what is in it.
     pub scanner: Scanner,
+    /// Makes it, where a command does.
+    pub builds: Option<Builds>,
     /// Sends it.
     pub publisher: Publisher,
     /// Finds another secret when the server refuses this one.
@@ -126,6 +134,8 @@ pub async fn run(
             done = poll_round(&mut daemon.round) => daemon.finished(done?),
             // Cancel-safe, as `next` says.
             asked = daemon.requests.control.next() => daemon.asked(asked),
+            // Cancel-safe, as `next` says: what is not heard stays.
+            heard = builds::next(&mut daemon.builds) => daemon.heard(heard?),
             // Cancel-safe: only time passes.
             () = wait_until(settles) => daemon.settled(),
             // Cancel-safe, as `next` says: a notice is handed over whole or stays.
@@ -172,6 +182,9 @@ struct Daemon {
     config: Arc<Config>,
     settle: Settle,
     agenda: Agenda,
+    builds: Option<Builds>,
+    /// Since the last round that began, a build succeeded: what it left is whole.
+    is_built: bool,
     /// Here while no round is under way.
     hands: Option<Hands>,
     round: Option<Round>,
@@ -196,6 +209,8 @@ impl Daemon {
         let daemon = Self {
             settle: Settle::new(config.watch.quiet, config.watch.max_wait),
             agenda: Agenda::new(config.watch.max_wait),
+            builds: parts.builds,
+            is_built: false,
             warmer: parts.publisher.warmer(),
             warming: JoinSet::new(),
             hands: Some(Hands {
@@ -248,14 +263,16 @@ impl Daemon {
         }
     }
 
+    /// Returns whether a round may begin: nobody paused, and nothing is in the middle of a build.
+    fn may_publish(&self) -> bool {
+        !self.requests.holds_back() && self.builds.as_ref().is_none_or(Builds::lets_publish)
+    }
+
     /// Returns when there is something to begin; while a round is under way, its end is waited for.
     fn next_due(&self) -> Option<Instant> {
         self.hands.as_ref()?;
-        let work = if self.requests.holds_back() {
-            None
-        } else {
-            self.agenda.due(Instant::now())
-        };
+        let work = self.agenda.due(Instant::now());
+        let work = work.filter(|_| self.may_publish());
         work.into_iter().chain(self.upkeep.due()).min()
     }
 
@@ -264,11 +281,18 @@ impl Daemon {
             return;
         };
         let now = Instant::now();
-        if !self.requests.holds_back()
+        // A build that succeeded is over, whether or not events come.
+        let proof = if self.is_built { Proof::Settled } else { proof };
+        if self.may_publish()
             && let Some(mut order) = self.agenda.take(now, proof)
         {
+            self.is_built = false;
+            let scanned = CancellationToken::new();
+            if let Some(builds) = &mut self.builds {
+                builds.round_begins(scanned.clone());
+            }
             let config = self.hasten(&mut order, &mut hands);
-            self.round = Some(Box::pin(round::run(hands, order, config)));
+            self.round = Some(Box::pin(round::run(hands, order, config, scanned)));
             self.round_is_long = Some(now + WORTH_TELLING);
             return;
         }
@@ -413,6 +437,9 @@ impl Daemon {
             "stopping"
         };
         self.manager.stopping(last);
+        if let Some(builds) = &mut self.builds {
+            builds.stop().await;
+        }
         if let Some(round) = &mut self.round {
             if let Ok(done) = timeout(LAST_ROUND, round).await {
                 self.finished(done?);

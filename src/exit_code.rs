@@ -29,13 +29,15 @@ pub enum ExitCode {
     Unwell = 9,
     /// Another process watches this site already.
     AlreadyWatched = 10,
+    /// The build command failed.
+    Build = 11,
     /// Ctrl-C ended a command before it was done.
     Interrupted = 130,
 }
 
 impl ExitCode {
     /// Every code, in the order of the help.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Ok,
         Self::Failure,
         Self::Usage,
@@ -47,6 +49,7 @@ impl ExitCode {
         Self::SiteFolder,
         Self::Unwell,
         Self::AlreadyWatched,
+        Self::Build,
         Self::Interrupted,
     ];
 
@@ -71,6 +74,7 @@ impl ExitCode {
             Self::SiteFolder => "the site folder is missing or cannot be read",
             Self::Unwell => "`doctor` found something that is broken",
             Self::AlreadyWatched => "another process watches this site already",
+            Self::Build => "the build command failed",
             Self::Interrupted => "ended by Ctrl-C before it was done",
         }
     }
@@ -98,7 +102,7 @@ mod tests {
     #[test]
     fn numbers_are_the_documented_ones() {
         let numbers = ExitCode::ALL.map(ExitCode::number);
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 130]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 130]);
         assert_eq!(numbers.iter().collect::<BTreeSet<_>>().len(), numbers.len());
     }
 

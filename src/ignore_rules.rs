@@ -18,6 +18,8 @@
 //! before they can start or stretch a settle window. That a file looks like a secret is not decided
 //! here and cannot be overruled here.
 
+mod patterns;
+
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -29,6 +31,7 @@ use ignore::{
     gitignore::{Gitignore, GitignoreBuilder},
 };
 
+pub use self::patterns::{Named, Patterns};
 use crate::config;
 
 /// The name of a rule file.
@@ -98,30 +101,35 @@ impl IgnoreRules {
     #[must_use]
     pub fn from_texts(texts: BTreeMap<String, String>) -> Self {
         let mut rules = Self::default();
-        for (folder, text) in &texts {
-            let mut builder = GitignoreBuilder::new("");
-            for (line, pattern) in (1..).zip(text.lines()) {
-                if let Err(error) = builder.add_line(None, pattern) {
-                    rules.bad_patterns.push(BadPattern {
-                        folder: folder.clone(),
-                        line,
-                        problem: error.to_string(),
-                    });
-                }
-            }
-            match builder.build() {
-                Ok(matcher) => {
-                    rules.matchers.insert(folder.clone(), matcher);
-                }
-                Err(error) => rules.bad_patterns.push(BadPattern {
+        for (folder, text) in texts {
+            rules.add(folder, text);
+        }
+        rules
+    }
+
+    /// Adds the text of the rule file of a folder that has none yet.
+    pub fn add(&mut self, folder: String, text: String) {
+        let mut builder = GitignoreBuilder::new("");
+        for (line, pattern) in (1..).zip(text.lines()) {
+            if let Err(error) = builder.add_line(None, pattern) {
+                self.bad_patterns.push(BadPattern {
                     folder: folder.clone(),
-                    line: 1,
+                    line,
                     problem: error.to_string(),
-                }),
+                });
             }
         }
-        rules.texts = texts;
-        rules
+        match builder.build() {
+            Ok(matcher) => {
+                self.matchers.insert(folder.clone(), matcher);
+            }
+            Err(error) => self.bad_patterns.push(BadPattern {
+                folder: folder.clone(),
+                line: 1,
+                problem: error.to_string(),
+            }),
+        }
+        self.texts.insert(folder, text);
     }
 
     /// Returns the text of every rule file, by folder.

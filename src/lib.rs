@@ -6,6 +6,7 @@
 //! onsave.toml  ─┘                     └→ init, check, doctor, completions, man
 //! ```
 
+pub mod build;
 pub mod cli;
 pub mod commands;
 pub mod config;

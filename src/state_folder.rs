@@ -9,6 +9,8 @@
 //!     fly.lock        held while something is made there
 //!     lock            held while a secret is made
 //!     watch.lock      held by the daemon of the site
+//!     build.log       what the last run of the build command said
+//!     build.lock      held while it runs
 //!     stat-index      the scan's cache of digests
 //!     control.sock    where the daemon listens for its commands
 //!     last-publish    what the last publish left on the target
@@ -161,6 +163,12 @@ impl SiteState {
         self.folder.join("fly.json")
     }
 
+    /// Returns where the output of the last run of the build command is.
+    #[must_use]
+    pub fn build_log(&self) -> PathBuf {
+        self.folder.join("build.log")
+    }
+
     /// Returns where the scan keeps its stat index.
     #[must_use]
     pub fn stat_index(&self) -> PathBuf {
@@ -293,8 +301,22 @@ impl SiteState {
     ///
     /// [`StateError`] when the lock's file cannot be made.
     pub fn try_lock_fly(&self) -> Result<Option<File>, StateError> {
+        self.try_lock("fly.lock")
+    }
+
+    /// Returns the lock of whoever runs the build command, or nothing while another process has it;
+    /// given back when it is dropped, also by a crash.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`] when the lock's file cannot be made.
+    pub fn try_lock_build(&self) -> Result<Option<File>, StateError> {
+        self.try_lock("build.lock")
+    }
+
+    fn try_lock(&self, name: &str) -> Result<Option<File>, StateError> {
         self.create()?;
-        let path = self.folder.join("fly.lock");
+        let path = self.folder.join(name);
         let error = |source| StateError::Write {
             path: path.clone(),
             source,

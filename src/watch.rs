@@ -1,4 +1,4 @@
-//! Watching the site folder: from file events to [`Notice`]s.
+//! Watching a folder, the site's or that of a build's sources: from file events to [`Notice`]s.
 //!
 //! The only user of `notify`. Owns the watches, what waits to be taken, and the alarms; knows
 //! nothing of what files hold. Events are hints: whatever may have been missed becomes a wider
@@ -21,14 +21,20 @@
 //!
 //! Polling is no other mechanism: everything is dirty every `poll_interval`, and the scan's stat
 //! index makes that cheap.
+//!
+//! What is left out, and whether whole folders are, is said by [`WatchRules`]. The sources of a build
+//! lie beside folders with tens of thousands of others (`node_modules`), so that only the folders
+//! with sources are watched, and a new one sets the watches anew.
 
 mod arm;
 mod inbox;
+mod losses;
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
     future::pending,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -41,7 +47,6 @@ use tokio::{
 use crate::{
     config::{PollMode, WatchConfig},
     dirty::{Cause, Change, MAX_DIRTY_PATHS, News, Notice, Trace},
-    ignore_rules::SharedRules,
     shown::ShownPath,
     site_folder::{FoundFolder, SiteFolder},
 };
@@ -50,6 +55,7 @@ pub(crate) use self::arm::file_system_without_events;
 use self::{
     arm::{Armed, Arming},
     inbox::{Inbox, Waiting},
+    losses::Losses,
 };
 
 /// How often the site folder's identity is looked at, for what gives no event.
@@ -62,12 +68,6 @@ const SECOND_LOOK: Duration = Duration::from_millis(500);
 /// A loss so soon after the watches were set comes from setting them: each folder that is opened
 /// is an event, and nobody reads the queue meanwhile. They need not be set again.
 const JUST_ARMED: Duration = Duration::from_secs(2);
-
-/// The longest pause before a loss is answered.
-const MAX_LOSS_PAUSE: Duration = Duration::from_mins(1);
-
-/// After so long without a loss, the next one is answered at once again; outlasts any pause.
-const CALM: Duration = Duration::from_mins(2);
 
 /// Whether changes are seen as they happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +110,21 @@ pub enum WatchTrouble {
     Failed(String),
 }
 
-/// Watches one site folder.
+/// What is left out of a watch.
+pub trait WatchRules: fmt::Debug + Send + Sync + 'static {
+    /// Returns whether a change of this path is no news; relative to the folder, with `/` between
+    /// its names.
+    fn leaves_out(&self, path: &str, change: Change) -> bool;
+
+    /// Returns the folders to watch below `folder`, itself among them; nothing for all of them.
+    ///
+    /// Asked where blocking is allowed, each time that the watches are set.
+    fn folders(&self, _folder: &Path) -> Option<Vec<PathBuf>> {
+        None
+    }
+}
+
+/// Watches one folder.
 #[derive(Debug)]
 pub struct Watcher {
     arming: Arming,
@@ -128,13 +142,6 @@ pub struct Watcher {
     alarms: Alarms,
     armed_at: Instant,
     losses: Losses,
-}
-
-/// Losses of events in a row.
-#[derive(Debug, Default)]
-struct Losses {
-    count: u32,
-    latest: Option<Instant>,
 }
 
 /// When to do what needs no event.
@@ -165,7 +172,7 @@ impl Watcher {
     ///
     /// Outside a tokio runtime.
     #[must_use]
-    pub fn start(folder: SiteFolder, config: &WatchConfig, rules: Arc<SharedRules>) -> Self {
+    pub fn start<R: WatchRules>(folder: SiteFolder, config: &WatchConfig, rules: Arc<R>) -> Self {
         let now = Instant::now();
         let mut watcher = Self {
             arming: Arming {
@@ -303,9 +310,13 @@ impl Watcher {
         let folders = changes
             .iter()
             .filter(|(_, trace)| trace.last == Change::Folder);
+        let is_selective = self.armed.as_ref().is_some_and(|armed| armed.is_selective);
         for (folder, _) in folders {
             self.second_looks.insert(folder.clone(), due);
             self.alarms.second_look.get_or_insert(due);
+            if is_selective {
+                self.rearm.get_or_insert(Cause::Reconcile);
+            }
         }
         if self.second_looks.len() > MAX_DIRTY_PATHS {
             self.second_looks.clear();
@@ -461,25 +472,6 @@ impl Alarms {
         ];
         let due = once.into_iter().flatten();
         due.fold(self.tick.min(self.reconcile), Instant::min)
-    }
-}
-
-impl Losses {
-    /// Notes a loss; returns how long to wait before it is answered.
-    fn pause(&mut self, now: Instant) -> Duration {
-        let is_calm = |latest| now > latest + CALM;
-        if self.latest.is_none_or(is_calm) {
-            self.count = 0;
-        }
-        self.latest = Some(now);
-        self.count = self.count.saturating_add(1);
-        match self.count {
-            1 => Duration::ZERO,
-            count => {
-                let doublings = (count - 2).min(16);
-                (SECOND_LOOK * 2_u32.pow(doublings)).min(MAX_LOSS_PAUSE)
-            }
-        }
     }
 }
 

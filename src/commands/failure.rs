@@ -62,6 +62,7 @@ fn print(error: &CommandError, out: &mut dyn Write) -> std::io::Result<()> {
             | ExitCode::SiteFolder
             | ExitCode::Unwell
             | ExitCode::AlreadyWatched
+            | ExitCode::Build
             | ExitCode::Interrupted => Status::Failed,
         },
         error: error_report::with_causes(error),

@@ -12,9 +12,11 @@ use std::{
 use onsave_protocol::{Changeset, SitePath};
 use serde::Serialize;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
 use crate::{
+    build::Build,
     cli::PublishArgs,
     config::Config,
     dirty::Dirty,
@@ -27,6 +29,7 @@ use crate::{
         RemoteState, RetryClass, Scope, Timings,
     },
     scan::{Scan, Scanner},
+    shutdown,
     site_folder::SiteFolder,
     state_folder::SiteState,
     target::{Mender, Purpose, Target},
@@ -84,6 +87,9 @@ pub(super) async fn run(
     config: Config,
     state: &SiteState,
 ) -> Result<String, CommandError> {
+    if !args.no_build {
+        run_build(&config, state).await?;
+    }
     let mut target = Target::open(&config, state, Purpose::OneCommand).await?;
     let mender = target.take_mender();
     let mut publishing = Publishing {
@@ -99,6 +105,29 @@ pub(super) async fn run(
     publishing.progress.finish();
     target.close().await?;
     text
+}
+
+/// Runs the build command, where there is one. It has a process group of its own, so that Ctrl-C does
+/// not reach it but through here.
+async fn run_build(config: &Config, state: &SiteState) -> Result<(), CommandError> {
+    let Some(build) = &config.build else {
+        return Ok(());
+    };
+    let (stop, interrupted) = (CancellationToken::new(), shutdown::signal());
+    let interrupted = interrupted.map_err(CommandError::Signals)?;
+    let build = Build::new(config, build, state);
+    let running = build.run(&stop);
+    tokio::pin!(running);
+    let took = tokio::select! {
+        // Cancel-safe: the run stays where it is, and is waited for below.
+        took = &mut running => took?,
+        () = interrupted => {
+            stop.cancel();
+            running.await?
+        }
+    };
+    tracing::info!("built in {:.0} ms", took.as_secs_f64() * 1e3);
+    Ok(())
 }
 
 fn new_scanner(config: &Config, state: &SiteState) -> Scanner {

@@ -9,7 +9,7 @@ use crate::{
     config::{self, Config, FlagLayer, Loaded, TargetConfig},
     config_watch::ConfigWatch,
     control::{Control, status::Status},
-    daemon::{self, Parts},
+    daemon::{self, Builds, Parts},
     ignore_rules::SharedRules,
     publish::PublishError,
     scan::Scanner,
@@ -90,6 +90,10 @@ async fn watch(
     let parts = Parts {
         watcher: Watcher::start(folder.clone(), &config.watch, Arc::clone(&rules)),
         scanner: Scanner::new(folder, state.folder().to_owned(), rules),
+        builds: config
+            .build
+            .as_ref()
+            .map(|build| Builds::start(config, build, state)),
         publisher: target.publisher()?,
         mender: target.take_mender(),
         live,

@@ -45,6 +45,12 @@ const fn with_default(name: &'static str, default: &'static str) -> Key {
 
 pub(crate) static APP: Key = key("app");
 pub(crate) static DIR: Key = with_default("dir", "deploy");
+pub(crate) static BUILD_COMMAND: Key = key("build.command");
+pub(crate) static BUILD_WATCH: Key = with_default("build.watch", "");
+pub(crate) static BUILD_OUTPUT: Key = key("build.output");
+pub(crate) static BUILD_ON_CHANGE: Key = with_default("build.on_change", "queue");
+pub(crate) static BUILD_DEBOUNCE_MS: Key = with_default("build.debounce_ms", "50");
+pub(crate) static BUILD_TIMEOUT_S: Key = with_default("build.timeout_s", "0");
 pub(crate) static TARGET_KIND: Key = with_default("target.kind", "local");
 pub(crate) static TARGET_URL: Key = key("target.url");
 pub(crate) static TARGET_SECRET_FILE: Key = key("target.secret_file");
@@ -87,9 +93,15 @@ pub(crate) static LOG_FORMAT: Key = with_default("log.format", "pretty");
 pub(crate) static LOG_FILTER: Key = with_default("log.filter", "info,onsave_server=warn");
 
 /// Every key, in the order in which they are shown.
-pub(crate) static ALL: [&Key; 41] = [
+pub(crate) static ALL: [&Key; 47] = [
     &APP,
     &DIR,
+    &BUILD_COMMAND,
+    &BUILD_WATCH,
+    &BUILD_OUTPUT,
+    &BUILD_ON_CHANGE,
+    &BUILD_DEBOUNCE_MS,
+    &BUILD_TIMEOUT_S,
     &TARGET_KIND,
     &TARGET_URL,
     &TARGET_SECRET_FILE,

@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Config, ConfigError, FlagLayer, LogConfig, PublishConfig, Setting, Source, TargetConfig,
-    WatchConfig,
+    BuildConfig, Config, ConfigError, FlagLayer, LogConfig, PublishConfig, Setting, Source,
+    TargetConfig, WatchConfig,
     fault::Fault,
     file, keys,
     layers::{self, Layer, Merged},
@@ -53,6 +53,8 @@ pub struct Parts {
     pub app: Option<String>,
     /// The site folder.
     pub dir: Option<PathBuf>,
+    /// What makes the site, where something does.
+    pub build: Option<BuildConfig>,
     /// Where to publish to.
     pub target: Option<TargetConfig>,
     /// How the site folder is watched.
@@ -93,6 +95,7 @@ impl Examined {
             root: self.root.clone(),
             file: self.file.clone(),
             dir: parts.dir.clone()?,
+            build: parts.build.clone(),
             target: parts.target.clone()?,
             watch: parts.watch.clone()?,
             publish: parts.publish.clone()?,

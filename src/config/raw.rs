@@ -222,7 +222,7 @@ impl Reading<'_> {
         });
     }
 
-    fn found(&mut self, key: &'static Key) -> Option<(ValueKind, Source)> {
+    pub(super) fn found(&mut self, key: &'static Key) -> Option<(ValueKind, Source)> {
         let found = self.merged.get(key);
         if found.is_none() {
             self.record(key, SettingValue::Unset, Source::Default);
@@ -230,7 +230,7 @@ impl Reading<'_> {
         found.map(|(kind, source)| (kind.clone(), source))
     }
 
-    fn record(&mut self, key: &'static Key, value: SettingValue, source: Source) {
+    pub(super) fn record(&mut self, key: &'static Key, value: SettingValue, source: Source) {
         self.settings.push(Setting {
             key: key.name,
             value,
@@ -238,7 +238,7 @@ impl Reading<'_> {
         });
     }
 
-    fn fault<T>(
+    pub(super) fn fault<T>(
         &mut self,
         key: &'static Key,
         kind: &ValueKind,

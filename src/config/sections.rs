@@ -17,6 +17,7 @@ use onsave_server::config::{Fallback, SecurityHeaders, Serving, TrailingSlash};
 use super::{
     LocalTarget, LogConfig, LogFormat, PollMode, PublishConfig, Source, TargetConfig, UrlTarget,
     WatchConfig, app_name,
+    build::BuildSection,
     fly::{self, FlySection, GivenSecret},
     keys,
     load::Parts,
@@ -29,6 +30,9 @@ use crate::{surroundings::Surroundings, telemetry};
 pub(super) fn read_parts(reading: &mut Reading<'_>, surroundings: &Surroundings) -> Parts {
     let app = reading.text(&keys::APP, app_name::checked);
     let dir = reading.path(&keys::DIR);
+    let build = BuildSection::read(reading);
+    let dir = build.site_folder(reading, dir);
+    let build = build.config(reading, dir.as_deref());
     let target = read_target(reading, surroundings, dir.as_deref());
     let watch = read_watch(reading);
     let publish = read_publish(reading);
@@ -39,6 +43,7 @@ pub(super) fn read_parts(reading: &mut Reading<'_>, surroundings: &Surroundings)
     Parts {
         app,
         dir,
+        build,
         target,
         watch,
         publish,
@@ -295,7 +300,7 @@ fn is_hidden(component: Component<'_>) -> bool {
 }
 
 /// Resolves `..` by the names alone: the folders need not be there yet.
-fn lexical(path: &Path) -> PathBuf {
+pub(super) fn lexical(path: &Path) -> PathBuf {
     path.components().fold(PathBuf::new(), |mut path, part| {
         if part == Component::ParentDir {
             path.pop();
@@ -307,7 +312,7 @@ fn lexical(path: &Path) -> PathBuf {
 }
 
 /// Follows the symlinks of as much of the path as is there; the rest is resolved by its names.
-fn real(path: &Path) -> PathBuf {
+pub(super) fn real(path: &Path) -> PathBuf {
     let there = path
         .ancestors()
         .find_map(|folder| Some((folder, folder.canonicalize().ok()?)));

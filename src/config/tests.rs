@@ -143,9 +143,19 @@ fn nothing_said_gives_the_defaults() {
 /// Three values for each key, as the file, a variable and a flag would write them.
 ///
 /// The third column is quoted where TOML wants it.
-const THREE_VALUES: [(&Key, [&str; 3], &str); 41] = [
+const THREE_VALUES: [(&Key, [&str; 3], &str); 47] = [
     (&keys::APP, ["a", "b", "c"], "\""),
     (&keys::DIR, ["/a", "/b", "/c"], "\""),
+    (&keys::BUILD_COMMAND, ["a", "b", "c"], "\""),
+    (&keys::BUILD_WATCH, ["a", "b", "c"], "\""),
+    (&keys::BUILD_OUTPUT, ["/a", "/b", "/c"], "\""),
+    (
+        &keys::BUILD_ON_CHANGE,
+        ["restart", "queue", "restart"],
+        "\"",
+    ),
+    (&keys::BUILD_DEBOUNCE_MS, ["1", "2", "3"], ""),
+    (&keys::BUILD_TIMEOUT_S, ["1", "2", "3"], ""),
     (&keys::TARGET_KIND, ["url", "local", "url"], "\""),
     (
         &keys::TARGET_URL,
@@ -395,6 +405,10 @@ fn all_faults_are_told_at_once() {
 fn each_key_refuses_what_it_cannot_be() {
     let cases: &[(&Key, &[&str])] = &[
         (&keys::APP, &["-", "My Site"]),
+        (&keys::BUILD_COMMAND, &[" "]),
+        (&keys::BUILD_ON_CHANGE, &["wait"]),
+        (&keys::BUILD_DEBOUNCE_MS, &["0", "60001"]),
+        (&keys::BUILD_TIMEOUT_S, &["-1", "86401"]),
         (&keys::TARGET_KIND, &["flyio", "Local"]),
         (&keys::TARGET_URL, &["example.org", "https://example.org/x"]),
         (
@@ -769,4 +783,75 @@ fn a_fault_takes_its_own_part_and_leaves_the_others() {
     let examined = examine(&desk.surroundings, &desk.flags);
     assert!(examined.parts.dir.is_none() && examined.faults.len() == 1);
     assert_eq!(examined.root, desk.surroundings.working_folder);
+}
+
+#[test]
+fn a_build_is_a_line_for_the_shell_or_a_program_with_its_arguments() {
+    let loaded = |text: &str| Desk::new().file(text).load().unwrap().config.build;
+    assert_eq!(loaded("[build]\non_change = \"restart\""), None);
+    let build = loaded("build.command = \"npm run build\"").unwrap();
+    let expected = BuildConfig {
+        command: BuildCommand::Shell("npm run build".to_owned()),
+        watch: Vec::new(),
+        on_change: OnChange::Queue,
+        debounce: Duration::from_millis(50),
+        timeout: None,
+    };
+    assert_eq!(build, expected);
+    let build = loaded("[build]\ncommand = [\"a b\", \"c\", \"c\"]\ntimeout_s = 60").unwrap();
+    let words = ["a b", "c", "c"].map(str::to_owned).to_vec();
+    assert_eq!(build.command, BuildCommand::Program(words));
+    assert_eq!(build.timeout, Some(Duration::from_mins(1)));
+    for text in ["[]", "[\"\"]", "[\"a\", 1]", "5", "\"\""] {
+        let desk = Desk::new().file(&format!("build.command = {text}"));
+        assert!(desk.faults()[0].contains("must be a "), "{text}");
+    }
+    let desk = Desk::new().file("build.command = \"x\"\nbuild.watch = [\"src\", \"{a\"]");
+    assert!(desk.faults()[0].contains("must be patterns as in .gitignore: "));
+}
+
+#[test]
+fn the_output_of_a_build_is_the_site_folder() {
+    let desk = Desk::new().file("[build]\ncommand = \"x\"\noutput = \"dist\"");
+    let loaded = desk.load().unwrap();
+    assert_eq!(loaded.config.dir, desk.path("dist"));
+    let said = setting(&loaded, "dir");
+    assert_eq!(
+        said.value.to_string(),
+        desk.path("dist").display().to_string()
+    );
+    assert!(matches!(said.source, Source::File(_)));
+    let same = "dir = \"dist/\"\n[build]\ncommand = \"x\"\noutput = \"dist\"";
+    assert!(Desk::new().file(same).load().is_ok());
+    let other = same.replace("dist/", "out");
+    assert_eq!(
+        Desk::new().file(&other).faults(),
+        [
+            "build.output = \"dist\" (file /onsave.toml:4): is the site folder, and dir (file \
+          /onsave.toml:1) names another"
+        ]
+    );
+    let warned = Desk::new().file("build.output = \"dist\"").load().unwrap();
+    assert_eq!(
+        warned.warnings,
+        ["nothing is built: build.command is not set"]
+    );
+}
+
+#[test]
+fn a_build_into_its_own_sources_is_refused() {
+    for folder in [".", "..", "../site"] {
+        let text = format!("build.command = \"x\"\nbuild.output = \"{folder}\"");
+        let faults = Desk::new().file(&text).faults();
+        assert!(faults[0].contains("is no source"), "{folder}: {faults:?}");
+        let text = format!("build.command = \"x\"\ndir = \"{folder}\"");
+        let faults = Desk::new().file(&text).faults();
+        assert!(faults[0].starts_with("dir = "), "{folder}: {faults:?}");
+        assert!(
+            Desk::new()
+                .file(&format!("dir = \"{folder}\"\nlocal.volume = \"/v\""))
+                .load()
+                .is_ok()
+        );
+    }
 }

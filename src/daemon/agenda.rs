@@ -187,6 +187,17 @@ impl Agenda {
         self.waits = Waits::for_trigger(Trigger::Owed);
     }
 
+    /// Takes in that a build made the site folder anew: all of it is looked at, and what settled until
+    /// then is a part of that.
+    pub(super) fn built(&mut self, at: Instant) {
+        self.burst = None;
+        self.settled(Batch {
+            dirty: Dirty::Everything,
+            first: at,
+            last: at,
+        });
+    }
+
     /// Returns whether nothing is to be scanned or published.
     pub(super) fn is_idle(&self) -> bool {
         self.dirty.is_nothing() && self.owed.is_nothing()
@@ -333,6 +344,19 @@ mod tests {
         assert_eq!(order.dirty, Dirty::Everything);
         assert_eq!(order.owed, Owed::Everything);
         assert_eq!(agenda.due(now), None, "one order is enough");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_build_is_looked_at_whole_and_took_no_time_to_settle() {
+        let now = Instant::now();
+        let ms = Duration::from_millis;
+        let mut agenda = in_step(now);
+        agenda.settled(batch("a", now, now + ms(1)));
+        agenda.built(now + ms(500));
+        let order = agenda.take(now + ms(501), Proof::Settled).unwrap();
+        assert_eq!(order.dirty, Dirty::Everything);
+        assert_eq!(order.settle, ms(1));
+        assert_eq!(agenda.due(now + ms(502)), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -78,6 +78,9 @@ impl Daemon {
             Asked::Resume { done } => self.pause(false, done),
             Asked::Publish { how, done } => {
                 self.requests.waiting.push(Waiting { how, done });
+                if let Some(builds) = &mut self.builds {
+                    builds.try_again();
+                }
                 let now = Instant::now();
                 self.agenda.settled(Batch {
                     dirty: Dirty::Everything,
@@ -149,6 +152,15 @@ impl Daemon {
                 }
             }
             None => self.requests.waiting.extend(answering),
+        }
+    }
+
+    /// Answers who waits for a publish that a failed build does not come to.
+    pub(super) fn not_built(&mut self, error: &str) {
+        for waiting in mem::take(&mut self.requests.waiting) {
+            let error = error.to_owned();
+            // Who asked may be gone.
+            let _told = waiting.done.send(Published::Failed { error });
         }
     }
 

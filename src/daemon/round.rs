@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use onsave_protocol::SitePath;
 use tokio::{task::JoinError, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use super::agenda::{Order, Owed, Proof, Trigger};
 use crate::{
@@ -96,7 +97,7 @@ pub(super) struct Finished {
     pub(super) found: Option<ScanOutcome>,
 }
 
-/// Runs a round.
+/// Runs a round; cancels `looked` once the site folder was looked at.
 ///
 /// # Errors
 ///
@@ -105,6 +106,7 @@ pub(super) async fn run(
     mut hands: Hands,
     order: Order,
     config: Arc<Config>,
+    looked: CancellationToken,
 ) -> Result<(Hands, Finished), JoinError> {
     let started = Instant::now();
     let mut scanner = hands.scanner;
@@ -114,6 +116,7 @@ pub(super) async fn run(
         (scanner, dirty, found)
     })
     .await?;
+    looked.cancel();
     hands.scanner = scanner;
     let mut owed = order.owed;
     let found = match found {

@@ -27,7 +27,8 @@ enum State {
     Starting,
     /// The server has what the folder has.
     Live,
-    /// The site folder cannot be read: this says why, and passes when it can.
+    /// There is no site folder to publish, or none that is whole: this says why, and passes when there
+    /// is.
     Waiting(String),
     /// The server has something else: the word, and why.
     Behind(StateWord, String),
@@ -101,6 +102,11 @@ impl Standing {
             },
         };
         self.state = state;
+    }
+
+    /// Takes in that a build failed, for this reason.
+    pub(super) fn not_built(&mut self, error: &str) {
+        self.state = State::Waiting(error.to_owned());
     }
 
     /// Returns the state in one word, and why it is so where there is more to say.

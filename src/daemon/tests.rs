@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     config::{
-        LogConfig, LogFormat, PollMode, PublishConfig, Source, TargetConfig, UrlTarget, WatchConfig,
+        BuildCommand, BuildConfig, LogConfig, LogFormat, OnChange, PollMode, PublishConfig, Source,
+        TargetConfig, UrlTarget, WatchConfig,
     },
     control::{
         client::ControlClient,
@@ -28,6 +29,8 @@ use crate::{
     ignore_rules::SharedRules,
     publish::tests::harness::{TestServer, endpoint, secret},
     site_folder::SiteFolder,
+    state_folder::SiteState,
+    surroundings::{Stream, Surroundings},
 };
 
 /// Far above what anything here takes on a busy machine.
@@ -51,6 +54,7 @@ impl Desk {
             dir: root.join("deploy"),
             root,
             file: None,
+            build: None,
             target: TargetConfig::Url(UrlTarget {
                 url: server.url(),
                 secret: secret(),
@@ -122,12 +126,39 @@ impl Desk {
         ConfigWatch::new(Arc::new(|| panic!("nobody asks")), file, Vec::new())
     }
 
+    /// Has the site made by this line for the shell from `page.md`.
+    fn built_by(&mut self, line: &str) {
+        self.config.build = Some(BuildConfig {
+            command: BuildCommand::Shell(line.to_owned()),
+            watch: vec!["*.md".to_owned()],
+            on_change: OnChange::Queue,
+            debounce: Duration::from_millis(5),
+            timeout: None,
+        });
+    }
+
+    fn builds(&self) -> Option<Builds> {
+        let build = self.config.build.as_ref()?;
+        let state_home = self.config.root.join("state").into();
+        let surroundings = Surroundings {
+            variables: [("XDG_STATE_HOME".into(), state_home)].into(),
+            working_folder: self.config.root.clone(),
+            home: None,
+            host: "desk".to_owned(),
+            stderr: Stream::Other,
+            program: None,
+        };
+        let state = SiteState::locate(&surroundings, &self.config.root).unwrap();
+        Some(Builds::start(&self.config, build, &state))
+    }
+
     fn parts(&self) -> Parts {
         let folder = SiteFolder::new(self.config.dir.clone());
         let rules = Arc::new(SharedRules::default());
         Parts {
             watcher: Watcher::start(folder.clone(), &self.config.watch, Arc::clone(&rules)),
             scanner: Scanner::new(folder, self.home.path().join("state"), rules),
+            builds: self.builds(),
             publisher: self.publisher(),
             mender: None,
             live: Some(LiveVerifier::new(&self.server.url()).unwrap()),
@@ -553,6 +584,42 @@ async fn what_goes_wrong_is_answered() {
         let failed = publish_now(&mut client, "").await;
         let error = "there is no site folder".to_owned();
         assert_eq!(failed, Published::Failed { error });
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_publish_that_is_asked_for_after_a_failed_build_builds_again() {
+    let mut desk = Desk::new(&[("index.html", "of nobody knows when")]).await;
+    let page = desk.home.path().join("page.md");
+    let allowed = desk.home.path().join("allowed");
+    fs::write(&page, "one").unwrap();
+    desk.built_by("cp page.md deploy/index.html; ls allowed");
+    desk.watched(async {
+        desk.stays("nothing is published before a success", None)
+            .await;
+        let mut client = desk.control().await;
+        let failed = publish_now(&mut client, "").await;
+        let Published::Failed { error } = failed else {
+            panic!("{failed:?}");
+        };
+        assert!(
+            error.starts_with("the build failed with exit code "),
+            "{error}"
+        );
+        let status = client.status().await.unwrap();
+        assert_eq!(status.state, StateWord::Waiting);
+        assert_eq!(desk.current().await, None);
+
+        fs::write(&allowed, "").unwrap();
+        let published = publish_now(&mut client, "").await;
+        assert!(
+            matches!(published, Published::Published(_)),
+            "{published:?}"
+        );
+        desk.shows("/", "one").await;
+        fs::write(&page, "two").unwrap();
+        desk.shows("/", "two").await;
     })
     .await;
 }

@@ -13,13 +13,12 @@ use notify::{Config, ErrorKind, EventHandler, RecommendedWatcher, RecursiveMode,
 
 use crate::{
     config::PollMode,
-    ignore_rules::SharedRules,
     shown::ShownPath,
     site_folder::{FoundFolder, SiteFolder, is_gone},
 };
 
 use super::{
-    WatchTrouble,
+    WatchRules, WatchTrouble,
     inbox::{Inbox, View},
 };
 
@@ -46,7 +45,7 @@ const WITHOUT_EVENTS: [(u32, &str); 10] = [
 pub(super) struct Arming {
     pub(super) folder: SiteFolder,
     pub(super) poll: PollMode,
-    pub(super) rules: Arc<SharedRules>,
+    pub(super) rules: Arc<dyn WatchRules>,
     pub(super) inbox: Arc<Inbox>,
 }
 
@@ -59,6 +58,8 @@ pub(super) struct Armed {
     pub(super) found: Option<FoundFolder>,
     /// Why there are no events, when there are none.
     pub(super) trouble: Option<WatchTrouble>,
+    /// Whether some folders are not watched, so that a new one has to be asked about.
+    pub(super) is_selective: bool,
     /// Whether the trouble is that a folder went while it was to be watched: no lasting one.
     vanished: bool,
 }
@@ -100,26 +101,30 @@ impl Arming {
                 watches: None,
                 found,
                 trouble: without_events,
+                is_selective: false,
                 vanished: false,
             };
         }
         match self.watch(found.as_ref()) {
-            Ok(watches) => Armed {
+            Ok((watches, is_selective)) => Armed {
                 watches: Some(watches),
                 found,
                 trouble: None,
+                is_selective,
                 vanished: false,
             },
             Err(error) => Armed {
                 watches: None,
                 found,
                 trouble: Some(trouble(&error)),
+                is_selective: false,
                 vanished: has_vanished(&error),
             },
         }
     }
 
-    fn watch(&self, found: Option<&FoundFolder>) -> notify::Result<RecommendedWatcher> {
+    /// Returns the watches, and whether some folders are left out of them.
+    fn watch(&self, found: Option<&FoundFolder>) -> notify::Result<(RecommendedWatcher, bool)> {
         let (holders, anchors) = holders(self.folder.path(), found);
         let view = View {
             root: found.map(|found| found.real.clone()),
@@ -139,10 +144,21 @@ impl Arming {
                 Ok(()) => {}
             }
         }
-        if let Some(found) = found {
+        let Some(found) = found else {
+            return Ok((watches, false));
+        };
+        let Some(folders) = self.rules.folders(&found.real) else {
             watches.watch(&found.real, RecursiveMode::Recursive)?;
+            return Ok((watches, false));
+        };
+        for folder in folders {
+            match watches.watch(&folder, RecursiveMode::NonRecursive) {
+                // Its going is an event of the folder that held it.
+                Err(error) if has_vanished(&error) && folder != found.real => {}
+                result => result?,
+            }
         }
-        Ok(watches)
+        Ok((watches, true))
     }
 }
 

@@ -16,6 +16,7 @@ use notify::{
 };
 use tokio::{sync::Notify, time::Instant};
 
+use super::WatchRules;
 use crate::{
     dirty::{Change, MAX_DIRTY_PATHS, Trace},
     ignore_rules::{EntryKind, IgnoreRules, RULE_FILE, SharedRules},
@@ -29,7 +30,7 @@ pub(super) struct View {
     /// Paths outside the site folder where it, or what leads to it, appears and goes.
     pub(super) anchors: Vec<PathBuf>,
     /// What is left out.
-    pub(super) rules: Arc<SharedRules>,
+    pub(super) rules: Arc<dyn WatchRules>,
 }
 
 /// What one event means.
@@ -196,11 +197,17 @@ impl View {
         let inside = path.strip_prefix(self.root.as_ref()?).ok()?;
         let is_left_out = match inside.to_str() {
             Some("") => true,
-            Some(text) => is_left_out(&self.rules.current(), text, change),
+            Some(text) => self.rules.leaves_out(text, change),
             // Not publishable, but to be warned of; the scan decides.
             None => false,
         };
         (!is_left_out).then(|| inside.to_owned())
+    }
+}
+
+impl WatchRules for SharedRules {
+    fn leaves_out(&self, path: &str, change: Change) -> bool {
+        is_left_out(&self.current(), path, change)
     }
 }
 
@@ -229,7 +236,7 @@ mod tests {
         View {
             root: Some("/home/site".into()),
             anchors: vec!["/home/site".into(), "/link".into()],
-            rules: Arc::default(),
+            rules: Arc::<SharedRules>::default(),
         }
     }
 

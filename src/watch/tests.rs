@@ -4,9 +4,10 @@ use std::{fs, os::unix::fs::symlink, path::Path, time::SystemTime};
 
 use tokio::time::timeout;
 
-use super::*;
+use super::{losses::CALM, *};
 use crate::{
     dirty::Dirty,
+    ignore_rules::SharedRules,
     scan::{Scan, Scanner},
     settle::Settle,
 };
@@ -497,7 +498,7 @@ async fn at_the_watch_limit_it_polls() {
     let view = inbox::View {
         root: armed.found.as_ref().map(|found| found.real.clone()),
         anchors: Vec::new(),
-        rules: Arc::default(),
+        rules: Arc::<SharedRules>::default(),
     };
     scene.watcher.arming.inbox.put(&limit, &view);
     let notice = scene.next().await;
@@ -547,7 +548,7 @@ async fn lost_events_widen_the_look_and_set_the_watches_anew() {
     let view = inbox::View {
         root: None,
         anchors: Vec::new(),
-        rules: Arc::default(),
+        rules: Arc::<SharedRules>::default(),
     };
     // As if the watches had been set long ago.
     scene.watcher.armed_at -= JUST_ARMED;
@@ -618,4 +619,58 @@ fn losses_in_a_row_are_answered_ever_later() {
     ];
     assert_eq!(pauses, expected);
     assert_eq!(losses.pause(now + CALM * 2), Duration::ZERO, "calm again");
+}
+
+/// Leaves `skipped` folders out, and has no watch on them.
+#[derive(Debug)]
+struct Selective;
+
+impl WatchRules for Selective {
+    fn leaves_out(&self, path: &str, _change: Change) -> bool {
+        path.split('/').any(|name| name == "skipped")
+    }
+
+    fn folders(&self, folder: &Path) -> Option<Vec<PathBuf>> {
+        let mut found = vec![folder.to_owned()];
+        let mut ahead = found.clone();
+        while let Some(folder) = ahead.pop() {
+            for entry in fs::read_dir(folder).unwrap().flatten() {
+                if entry.path().is_dir() && entry.file_name() != "skipped" {
+                    found.push(entry.path());
+                    ahead.push(entry.path());
+                }
+            }
+        }
+        // One that went meanwhile is nothing to stop for.
+        found.push(folder.join("gone"));
+        Some(found)
+    }
+}
+
+#[tokio::test]
+async fn only_the_folders_that_matter_are_watched_and_new_ones_too() {
+    let mut scene = Scene::ready().await;
+    for folder in ["a/skipped/deep", "b"] {
+        fs::create_dir_all(scene.path(folder)).unwrap();
+    }
+    let folder = SiteFolder::new(scene.home.path().canonicalize().unwrap().join("deploy"));
+    scene.watcher = Watcher::start(folder, &config(), Arc::new(Selective));
+    assert_eq!(scene.next().await.news, News::Whole(Cause::Start));
+    scene.write("a/skipped/deep/x", "unseen");
+    scene.write("skipped/x", "unseen");
+    scene.write("a/x", "seen");
+    let seen = |notices: &[Notice]| {
+        let skipped = |notice: &Notice| match &notice.news {
+            News::Changes(changes) => changes.keys().any(|path| path.starts_with("skipped")),
+            News::Whole(_) => false,
+        };
+        assert!(!notices.iter().any(skipped), "{notices:?}");
+    };
+    seen(&scene.until_change_of("a/x").await);
+    // The new folder has no watch until they are set anew, which is told.
+    fs::create_dir_all(scene.path("b/new/er")).unwrap();
+    while scene.next().await.news != News::Whole(Cause::Reconcile) {}
+    scene.write("b/new/er/x", "seen");
+    seen(&scene.until_change_of("b/new/er/x").await);
+    assert_eq!(*scene.watcher.health(), WatchHealth::Events);
 }

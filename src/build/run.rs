@@ -1,0 +1,383 @@
+//! One run of the build command: its processes, its output, its end.
+//!
+//! The command is the leader of a process group of its own, so that what it started ends with it, and a
+//! terminal's Ctrl-C reaches it only through this program. Its end is waited for without collecting it:
+//! until then the group's number cannot be anybody else's, and may be signalled.
+//!
+//! Only one run of a site's build is under way at a time on this machine, whichever process asks.
+
+use std::{
+    fs::File,
+    io,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    process::{Child, Command},
+    sync::{Mutex, MutexGuard},
+    task::spawn_blocking,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    last_lines::{LastLines, Lines},
+    run_log::RunLog,
+};
+use crate::{
+    config::{BuildCommand, BuildConfig, Config, KEPT_FROM_BUILDS},
+    shown::ShownPath,
+    state_folder::{SiteState, StateError},
+};
+
+/// How long a command that is asked to end may take, with all that it started.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// How long what a command left running may take to end, once the command itself has.
+const LEFTOVERS: Duration = Duration::from_millis(500);
+
+/// Pause between two looks whether another process has ended its run.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why there is no new site.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Another process builds this site, and it cannot be told whether.
+    #[error(transparent)]
+    Lock(#[from] StateError),
+    /// The command could not be started, or its end not be waited for.
+    #[error("the build command {program} could not be run")]
+    Start {
+        /// What was started.
+        program: String,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The command failed.
+    #[error("the build failed with {} after {:.1} s", shown(*status), said.took.as_secs_f64())]
+    Failed {
+        /// How it ended.
+        status: ExitStatus,
+        /// What it said.
+        said: Said,
+    },
+    /// The command took longer than it may.
+    #[error("the build was ended after {} s, which is build.timeout_s", limit.as_secs())]
+    TooSlow {
+        /// The limit.
+        limit: Duration,
+        /// What it said until then.
+        said: Said,
+    },
+    /// The run was ended by who asked for it.
+    #[error("the build was ended before it was done")]
+    Stopped,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    /// How long it took.
+    pub took: Duration,
+    /// The last lines of both outputs.
+    pub last_lines: Vec<String>,
+    /// The file with all of it.
+    pub log: PathBuf,
+}
+
+impl BuildError {
+    /// Returns what the user can do about it: the last lines say what is wrong.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Lock(error) => Some(error.hint()),
+            Self::Start { .. } => Some(
+                "the command of build.command has to be installed, and found on PATH; it is run in the \
+                 folder of onsave.toml"
+                    .to_owned(),
+            ),
+            Self::Failed { said, .. } | Self::TooSlow { said, .. } => Some(said.text()),
+            Self::Stopped => None,
+        }
+    }
+}
+
+impl Said {
+    fn text(&self) -> String {
+        let log = ShownPath(&self.log);
+        if self.last_lines.is_empty() {
+            return "it said nothing".to_owned();
+        }
+        let lines = self.last_lines.join("\n  ");
+        format!("all it said is in {log}; it ended with\n  {lines}")
+    }
+}
+
+fn shown(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt as _;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+/// A build command, ready to be run again and again.
+#[derive(Debug, Clone)]
+pub struct Build {
+    command: BuildCommand,
+    timeout: Option<Duration>,
+    root: PathBuf,
+    state: SiteState,
+}
+
+impl Build {
+    /// Returns the build of a configuration that has one; its log and its lock are in `state`.
+    #[must_use]
+    pub fn new(config: &Config, build: &BuildConfig, state: &SiteState) -> Self {
+        Self {
+            command: build.command.clone(),
+            timeout: build.timeout,
+            root: config.root.clone(),
+            state: state.clone(),
+        }
+    }
+
+    /// Runs the command to its end, and tells each line that it writes; returns how long it took.
+    ///
+    /// Once `stop` is cancelled, ends the command with all that it started. Dropped before its end, it
+    /// kills them.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`]; whatever was written stays as it is.
+    pub async fn run(&self, stop: &CancellationToken) -> Result<Duration, BuildError> {
+        let _one_at_a_time = self.lock(stop).await?;
+        let started = Instant::now();
+        tracing::info!("building");
+        let start_error = |source| BuildError::Start {
+            program: self.program().to_owned(),
+            source,
+        };
+        let mut running = Running::start(self).map_err(start_error)?;
+        let listener = Mutex::new(Listener {
+            log: RunLog::begin(self.state.build_log()).await,
+            last: LastLines::default(),
+        });
+        let (ended, status) = self.wait(&mut running, &listener, stop).await;
+        let status = status.map_err(start_error)?;
+        let Listener { log, last } = listener.into_inner();
+        let said = Said {
+            took: started.elapsed(),
+            last_lines: last.into_lines(),
+            log: self.state.build_log(),
+        };
+        log.end(&said.last_lines).await;
+        match ended {
+            Ending::Asked => Err(BuildError::Stopped),
+            Ending::TooSlow(limit) => Err(BuildError::TooSlow { limit, said }),
+            Ending::ByItself if status.success() => Ok(said.took),
+            Ending::ByItself => Err(BuildError::Failed { status, said }),
+        }
+    }
+
+    async fn wait(
+        &self,
+        running: &mut Running,
+        listener: &Mutex<Listener>,
+        stop: &CancellationToken,
+    ) -> (Ending, io::Result<ExitStatus>) {
+        let (stdout, stderr) = (running.child.stdout.take(), running.child.stderr.take());
+        let talking = async {
+            tokio::join!(
+                listen(stdout, "stdout", listener),
+                listen(stderr, "stderr", listener),
+            );
+        };
+        let leader = running.leader;
+        let has_ended = CancellationToken::new();
+        let notes_end = has_ended.clone();
+        let waiting = spawn_blocking(move || {
+            wait_without_collecting(leader);
+            notes_end.cancel();
+        });
+        // Once it is dropped, the output of whatever still runs goes nowhere.
+        let all_ended = async {
+            tokio::join!(talking, has_ended.cancelled());
+        };
+        tokio::pin!(all_ended);
+        let limit = self.timeout.map(|limit| (Instant::now() + limit, limit));
+        let (ending, grace) = tokio::select! {
+            // Cancel-safe, all four: what is listened to and waited for stays in its place.
+            biased;
+            () = stop.cancelled() => (Ending::Asked, GRACE),
+            () = &mut all_ended => (Ending::ByItself, Duration::ZERO),
+            // What it left running holds the output open.
+            () = has_ended.cancelled() => (Ending::ByItself, LEFTOVERS),
+            limit = passed(limit) => (Ending::TooSlow(limit), GRACE),
+        };
+        if !grace.is_zero() {
+            running.signal(Signal::TERM);
+            timeout(grace, &mut all_ended).await.ok();
+        }
+        running.signal(Signal::KILL);
+        // Only now: the thread that waits must meet a process that is not collected.
+        waiting.await.ok();
+        let status = running.child.wait().await;
+        running.is_collected = true;
+        (ending, status)
+    }
+
+    fn program(&self) -> &str {
+        match &self.command {
+            BuildCommand::Shell(_) => "sh",
+            BuildCommand::Program(words) => words.first().map_or("", String::as_str),
+        }
+    }
+
+    /// Waits until no other process runs the build of this site.
+    async fn lock(&self, stop: &CancellationToken) -> Result<File, BuildError> {
+        let mut is_told = false;
+        loop {
+            if stop.is_cancelled() {
+                return Err(BuildError::Stopped);
+            }
+            if let Some(lock) = self.state.try_lock_build()? {
+                return Ok(lock);
+            }
+            if !is_told {
+                is_told = true;
+                tracing::info!("another onsave builds this site; waiting for its end");
+            }
+            sleep(LOCK_PAUSE).await;
+        }
+    }
+}
+
+/// Why a run is over.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    ByItself,
+    Asked,
+    TooSlow(Duration),
+}
+
+async fn passed(limit: Option<(Instant, Duration)>) -> Duration {
+    match limit {
+        Some((at, limit)) => {
+            sleep_until(at).await;
+            limit
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// What was started; killed when it is dropped.
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    leader: Pid,
+    /// Once it is, the group's number may be anybody's.
+    is_collected: bool,
+}
+
+impl Running {
+    fn start(build: &Build) -> io::Result<Self> {
+        let mut command = match &build.command {
+            BuildCommand::Shell(line) => {
+                let mut command = Command::new("sh");
+                command.arg("-c").arg(line);
+                command
+            }
+            BuildCommand::Program(words) => {
+                let mut command = Command::new(build.program());
+                command.args(words.get(1..).unwrap_or_default());
+                command
+            }
+        };
+        for name in KEPT_FROM_BUILDS {
+            command.env_remove(name);
+        }
+        let child = command
+            .current_dir(&build.root)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        let leader = id.and_then(Pid::from_raw);
+        Ok(Self {
+            child,
+            leader: leader.ok_or(io::ErrorKind::NotFound)?,
+            is_collected: false,
+        })
+    }
+
+    fn signal(&self, signal: Signal) {
+        if self.is_collected {
+            return;
+        }
+        if let Err(error) = kill_process_group(self.leader, signal) {
+            tracing::debug!(%error, ?signal, "the build's processes could not be signalled");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// Waits until the process has ended, and leaves it to be collected.
+fn wait_without_collecting(leader: Pid) {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while let Err(error) = waitid(WaitId::Pid(leader), options) {
+        if error != rustix::io::Errno::INTR {
+            tracing::debug!(%error, "the build command cannot be waited for");
+            return;
+        }
+    }
+}
+
+/// What becomes of the output.
+struct Listener {
+    log: RunLog,
+    last: LastLines,
+}
+
+/// Tells and keeps one output to its end.
+async fn listen(from: Option<impl AsyncRead + Unpin>, stream: &str, listener: &Mutex<Listener>) {
+    let Some(mut from) = from else {
+        return;
+    };
+    let mut lines = Lines::default();
+    let mut piece = vec![0; 8 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut piece).await {
+        let bytes = &piece[..count];
+        let mut listener = listener.lock().await;
+        listener.log.add(bytes).await;
+        tell(lines.take(bytes), stream, &mut listener);
+    }
+    tell(lines.rest(), stream, &mut listener.lock().await);
+}
+
+fn tell(
+    lines: impl IntoIterator<Item = String>,
+    stream: &str,
+    listener: &mut MutexGuard<'_, Listener>,
+) {
+    for line in lines {
+        tracing::info!(stream, "{line}");
+        listener.last.push(line);
+    }
+}
+
+#[cfg(test)]
+mod tests;
