@@ -21,7 +21,7 @@ use onsave::{
 use serde_json::Value;
 
 use crate::harness::{
-    Server, http,
+    Server, eventually, http,
     registry::{DockerRegistry, TOKEN, USER},
     relay::Relay,
     server::{SECRET, static_program},
@@ -221,10 +221,10 @@ fn the_copied_image_runs_and_takes_a_site() {
     sync_client::publish(server.address(), None, (&Tree::new(), &tree)).unwrap();
     wait_until_live(server.address(), &tree);
     assert_serves(server.address(), &tree);
-    assert!(
-        root.join("srv/current/index.html").is_file(),
-        "the volume is /srv"
-    );
+    // The first tree of links is made beside the commit.
+    eventually("the volume to be /srv", || {
+        root.join("srv/current/index.html").is_file()
+    });
 
     // The health check of the image, in the same root folder.
     let port = server.address().port().to_string();
