@@ -23,7 +23,7 @@ pub use self::fly::Mender;
 use self::local::LocalServer;
 use crate::{
     config::{Config, LocalTarget, TargetConfig, UrlTarget},
-    provision::ProvisionError,
+    provision::{ProvisionError, Site},
     publish::{Endpoint, PublishError, Publisher},
     state_folder::{SiteState, StateError},
 };
@@ -35,6 +35,8 @@ pub enum Purpose {
     Watch,
     /// For one command, which ends at once.
     OneCommand,
+    /// For one command that only asks a server that is there: nothing is made for it.
+    Look,
 }
 
 /// Where a site is published to.
@@ -55,6 +57,12 @@ pub enum TargetError {
     /// The app on Fly.io is not there, and could not be made.
     #[error(transparent)]
     Provision(#[from] ProvisionError),
+    /// There is no app on Fly.io yet, and the command makes none.
+    #[error("there is no app {app} on Fly.io that was made from here")]
+    NoApp {
+        /// The app.
+        app: String,
+    },
     /// Another process has the volume.
     #[error("the volume {} is in use by {}", volume.display(), process(*pid))]
     InUse {
@@ -108,6 +116,7 @@ impl TargetError {
         match self {
             Self::State(error) => Some(error.hint()),
             Self::Provision(error) => error.hint(),
+            Self::NoApp { .. } => Some("`onsave publish` or `onsave provision` makes it".into()),
             Self::InUse { .. } => {
                 Some("stop that process, or set another local.volume for this site".into())
             }
@@ -168,12 +177,23 @@ impl Target {
                 })
             }
             TargetConfig::Fly(target) => {
-                let (endpoint, mender) = fly::open(config, target, state).await?;
+                let site = Site {
+                    config,
+                    target,
+                    state,
+                };
+                let (endpoint, mender) = match purpose {
+                    Purpose::Watch | Purpose::OneCommand => {
+                        let (endpoint, mender) = fly::open(site).await?;
+                        (endpoint, Some(mender))
+                    }
+                    Purpose::Look => (fly::remembered(site)?, None),
+                };
                 Ok(Self {
                     identity: endpoint.url.clone(),
                     endpoint,
                     server: None,
-                    mender: Some(mender),
+                    mender,
                 })
             }
         }

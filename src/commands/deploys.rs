@@ -28,7 +28,7 @@ pub(super) async fn run(
     config: Config,
     state: &SiteState,
 ) -> Result<String, CommandError> {
-    let target = Target::open(&config, state, Purpose::OneCommand).await?;
+    let target = Target::open(&config, state, Purpose::Look).await?;
     let text = text(args, &target).await;
     target.close().await?;
     Ok(text?)

@@ -90,7 +90,12 @@ pub(super) async fn run(
     if !args.no_build {
         run_build(&config, state).await?;
     }
-    let mut target = Target::open(&config, state, Purpose::OneCommand).await?;
+    let purpose = if args.dry_run {
+        Purpose::Look
+    } else {
+        Purpose::OneCommand
+    };
+    let mut target = Target::open(&config, state, purpose).await?;
     let mender = target.take_mender();
     let mut publishing = Publishing {
         mender,

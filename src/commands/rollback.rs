@@ -30,7 +30,7 @@ pub(super) async fn run(
     config: Config,
     state: &SiteState,
 ) -> Result<String, CommandError> {
-    let target = Target::open(&config, state, Purpose::OneCommand).await?;
+    let target = Target::open(&config, state, Purpose::Look).await?;
     let outcome = go_back(args, &target).await;
     target.close().await?;
     let rolled_back = outcome?;

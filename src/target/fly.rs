@@ -11,7 +11,7 @@ use onsave_protocol::{Secret, wire::v2::SignedHealth};
 
 use super::TargetError;
 use crate::{
-    config::{Config, FlyDriver, FlyTarget, TargetConfig},
+    config::{Config, FlyDriver, TargetConfig},
     exit_code::ExitCode,
     provision::{
         self, Goal, Outcome, ProvisionError, Provisioner, Record, ServerWish, Site, Teller,
@@ -24,28 +24,30 @@ use crate::{
 };
 
 /// Opens the app of the site, and makes it first where it is not there.
-pub(super) async fn open(
-    config: &Config,
-    target: &FlyTarget,
-    state: &SiteState,
-) -> Result<(Endpoint, Mender), TargetError> {
-    let site = Site {
-        config,
-        target,
-        state,
-    };
+pub(super) async fn open(site: Site<'_>) -> Result<(Endpoint, Mender), TargetError> {
     let record = match ready(&site).await? {
         Some(record) => record,
         None => converge(&site, Goal::AS_CONFIGURED).await?,
     };
     let secret = provision::known_secret(&site)?.ok_or(ProvisionError::NoSecret)?;
     let mender = Mender {
-        config: config.clone(),
-        state: state.clone(),
+        config: site.config.clone(),
+        state: site.state.clone(),
         used: secret.clone(),
         asked_platform: false,
     };
     Ok((endpoint(&site, record.url, secret), mender))
+}
+
+/// Returns the app that is remembered, as it is; the platform is not asked.
+pub(super) fn remembered(site: Site<'_>) -> Result<Endpoint, TargetError> {
+    let app = &site.config.app;
+    let record = Record::load(&site.state.fly_record());
+    let record = record.filter(|record| record.app == *app || record.asked_app == *app);
+    let (Some(record), Some(secret)) = (record, provision::known_secret(&site)?) else {
+        return Err(TargetError::NoApp { app: app.clone() });
+    };
+    Ok(endpoint(&site, record.url, secret))
 }
 
 fn endpoint(site: &Site<'_>, url: String, secret: Secret) -> Endpoint {

@@ -113,7 +113,7 @@ impl LocalSiteServer<'_> {
             if let Some(store) = self.open_store().await? {
                 return Ok(Volume::Ours(store));
             }
-            if purpose == Purpose::OneCommand
+            if purpose != Purpose::Watch
                 && let Some(url) = self.running_server().await
             {
                 return Ok(Volume::ServedAt(url));
@@ -176,7 +176,7 @@ impl LocalSiteServer<'_> {
         let wanted = match purpose {
             Purpose::Watch => self.config.address,
             // Nobody else is told the address: any port will do, on this machine alone.
-            Purpose::OneCommand => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            Purpose::OneCommand | Purpose::Look => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         };
         let last = wanted.port().saturating_add(PORTS_TRIED);
         // A port of 0 is never taken: the first try is the last.

@@ -66,6 +66,24 @@ fn two_first_runs_at_once_make_everything_once() {
     assert_eq!(makes(&format!("POST /v1/apps/{APP}/secrets")), 1);
 }
 
+/// What only looks makes nothing, and changes nothing of an app that is there.
+#[test]
+fn commands_that_look_make_no_app() {
+    let desk = Desk::new();
+    let looks = [&["deploys"][..], &["rollback"], &["publish", "--dry-run"]];
+    for look in looks {
+        desk.run(look)
+            .assert_failed(1, &["there is no app my-site", "onsave publish"]);
+    }
+    assert_eq!(desk.fly.requests().len(), 0);
+    desk.run_well(&["publish"]);
+    desk.configure("\n[fly]\nmemory_mb = 512\n");
+    let asked = desk.fly.requests().len();
+    desk.run_well(&["deploys"]);
+    desk.run_well(&["publish", "--dry-run"]);
+    assert_eq!(desk.fly.requests().len(), asked);
+}
+
 #[test]
 fn a_plan_changes_nothing_and_a_second_run_only_reads() {
     let desk = Desk::new();
