@@ -31,7 +31,7 @@ pub enum Reread {
         /// The new configuration.
         config: Box<Config>,
         /// The keys with another value than at the last reading that had no fault.
-        keys: Vec<&'static str>,
+        keys: Vec<String>,
     },
     /// It has faults.
     Faulty(ConfigError),
@@ -139,12 +139,7 @@ impl ConfigWatch {
             Ok(loaded) => loaded,
             Err(error) => return Reread::Faulty(error),
         };
-        let before = |key: &str| self.settings.iter().find(|setting| setting.key == key);
-        let has_changed = |setting: &&Setting| {
-            before(setting.key).is_none_or(|before| before.value != setting.value)
-        };
-        let changed = loaded.settings.iter().filter(has_changed);
-        let keys: Vec<_> = changed.map(|setting| setting.key).collect();
+        let keys = changed_keys(&self.settings, &loaded.settings);
         self.settings = loaded.settings;
         if keys.is_empty() {
             return Reread::Same;
@@ -154,6 +149,20 @@ impl ConfigWatch {
             keys,
         }
     }
+}
+
+/// Returns the keys whose value is another now, and those that are gone.
+fn changed_keys(before: &[Setting], now: &[Setting]) -> Vec<String> {
+    let of = |settings: &[Setting], key: &str| {
+        let found = settings.iter().find(|setting| setting.key == key);
+        found.map(|setting| setting.value.clone())
+    };
+    let is_other = |key: &&str| of(before, key) != of(now, key);
+    let gone = before
+        .iter()
+        .filter(|setting| of(now, &setting.key).is_none());
+    let keys = now.iter().chain(gone).map(|setting| setting.key.as_str());
+    keys.filter(is_other).map(str::to_owned).collect()
 }
 
 /// The settings may name what is nobody's business.

@@ -18,7 +18,7 @@ use self::report::{as_json, as_text, how_it_ended};
 use super::{CommandError, Shape};
 use crate::{
     cli::{ServiceCommand, ServiceLogsArgs, ServiceStatusArgs},
-    config::{self, FlagLayer, GivenSecret, Loaded, Source, TargetConfig},
+    config::{self, FlagLayer, GivenSecret, Loaded, Setting, Source, TargetConfig},
     service::{self, ManagerError, ServiceState, SiteUnit, UserManager, site_of, unit_name},
     shown::ShownPath,
     site_lock::{LockError, SiteLock},
@@ -92,16 +92,14 @@ fn install(surroundings: &Surroundings, flags: &FlagLayer) -> Result<String, Com
 
 /// A service that starts without what the configuration needs fails at the next boot, unseen.
 fn refuse_what_stays_behind(loaded: &Loaded) -> Result<(), ServiceError> {
-    let names = |(_, source): (&str, &Source)| match source {
+    let names = |setting: &Setting| match &setting.source {
         Source::Variable(name) => Some(name.clone()),
         Source::Default | Source::File(_) | Source::Flag(_) => None,
     };
     let settings = loaded.settings.iter();
     // A site that is there is published to without a token; the remarks say so.
-    let sources = settings
-        .filter(|setting| setting.key != config::TOKEN_SETTING)
-        .map(|setting| (setting.key, &setting.source));
-    let mut names: Vec<_> = sources.filter_map(names).collect();
+    let needed = settings.filter(|setting| setting.key != config::TOKEN_SETTING);
+    let mut names: Vec<_> = needed.filter_map(names).collect();
     names.sort();
     names.dedup();
     if names.is_empty() {

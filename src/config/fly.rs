@@ -8,11 +8,7 @@ use std::{fmt, num::NonZeroUsize, path::PathBuf};
 use onsave_protocol::Secret;
 use onsave_server::config::Serving;
 
-use super::{
-    Source, keys,
-    raw::{Reading, SettingValue},
-    secret, url,
-};
+use super::{Source, keys, raw::Reading, secret, url};
 use crate::{fly::Hosts, flyctl, surroundings::Surroundings};
 
 /// The variables that hold the platform's token, the first that is set wins.
@@ -423,36 +419,6 @@ pub(crate) fn checked_domain(text: &str) -> Result<String, String> {
         return Err("is the platform's own; every app has its name there already".to_owned());
     }
     Ok(name)
-}
-
-impl Reading<'_> {
-    /// Records a secret that was read, or its fault; never its value.
-    pub(super) fn secret(
-        &mut self,
-        key: &'static str,
-        found: Result<Secret, String>,
-        source: Source,
-    ) -> Option<GivenSecret> {
-        match found {
-            Ok(secret) => {
-                self.settings.push(super::Setting {
-                    key,
-                    value: SettingValue::Text("****".to_owned()),
-                    source: source.clone(),
-                });
-                Some(GivenSecret { secret, source })
-            }
-            Err(problem) => {
-                self.faults.push(super::Fault {
-                    key: Some(key.to_owned()),
-                    value: None,
-                    source,
-                    problem,
-                });
-                None
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -143,6 +143,53 @@ pub(crate) static ALL: [&Key; 47] = [
     &LOG_FILTER,
 ];
 
+/// A kind of section that a file may hold any number of times; variables and flags set none of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Collection {
+    /// `hooks` for `[hooks.<id>]`, `after_publish` for `[[after_publish]]`.
+    pub(crate) name: &'static str,
+    /// How its entries are written.
+    pub(crate) shape: CollectionShape,
+    /// The keys of an entry, named without the entry's own name, and their defaults.
+    pub(crate) keys: &'static [&'static Key],
+}
+
+/// How the entries of a collection are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CollectionShape {
+    /// `[name.<id>]`; plain keys of the same section may stand beside them.
+    Named,
+    /// `[[name]]`, in an order that matters; their ids are `1`, `2` and so on.
+    Listed,
+}
+
+/// Where an entry's secret is: a file, a variable, or what a service manager hands over.
+pub(crate) static ENTRY_SECRET_FILE: Key = key("secret_file");
+pub(crate) static ENTRY_SECRET_ENV: Key = key("secret_env");
+pub(crate) static ENTRY_SECRET_CREDENTIAL: Key = key("secret_credential");
+
+/// Every collection.
+pub(crate) static COLLECTIONS: [&Collection; 0] = [];
+
+impl Collection {
+    /// Returns the entry's key of that name.
+    pub(super) fn named(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().copied().find(|key| key.name == name)
+    }
+
+    /// Returns whether some key of an entry is in the section of that name.
+    pub(super) fn is_section(&self, name: &str) -> bool {
+        self.keys
+            .iter()
+            .any(|key| matches!(key.name.split_once('.'), Some((section, _)) if section == name))
+    }
+
+    /// Returns the name of an entry's key that looks most like `unknown`.
+    pub(super) fn nearest(&self, unknown: &str) -> &'static str {
+        nearest_of(self.keys.iter().map(|key| key.name), unknown)
+    }
+}
+
 impl Key {
     /// Returns the variable that sets the key.
     pub(crate) fn variable(&self) -> String {
@@ -171,8 +218,12 @@ pub(super) fn is_section(name: &str) -> bool {
 ///
 /// A key in the wrong section, or in none, is known by its last part.
 pub(super) fn nearest(unknown: &str) -> &'static str {
+    nearest_of(ALL.into_iter().map(|key| key.name), unknown)
+}
+
+fn nearest_of(known: impl Iterator<Item = &'static str>, unknown: &str) -> &'static str {
     let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
-    most_alike(ALL.into_iter().map(|key| key.name), |name| {
+    most_alike(known, |name| {
         let whole = strsim::normalized_damerau_levenshtein(unknown, name);
         let tail = if last(name).starts_with(&last(unknown)) {
             // Cut short, as `max` for `max_wait_ms`: many letters apart, and yet the same.

@@ -15,7 +15,7 @@ use ::config::{Config, ConfigError, Map, Value, ValueKind};
 use super::{
     app_name_of,
     fault::Fault,
-    keys::{self, Key},
+    keys::{self, Collection, CollectionShape, Key},
     source::Source,
 };
 use crate::surroundings::Surroundings;
@@ -24,6 +24,41 @@ use crate::surroundings::Surroundings;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Layer {
     values: BTreeMap<&'static str, Value>,
+}
+
+/// One section of a collection, as typed.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    /// The collection that it belongs to.
+    pub(super) collection: &'static Collection,
+    /// Its name in `[hooks.<id>]`, or its place in the list, from 1.
+    pub(super) id: String,
+    /// Where it begins.
+    pub(super) source: Source,
+    /// Its keys.
+    pub(super) layer: Layer,
+}
+
+impl Entry {
+    /// Returns how people know it: `hooks.sanity`, or `after_publish[1]`.
+    pub(super) fn name(&self) -> String {
+        let name = self.collection.name;
+        match self.collection.shape {
+            CollectionShape::Named => format!("{name}.{}", self.id),
+            CollectionShape::Listed => format!("{name}[{}]", self.id),
+        }
+    }
+
+    /// Returns its keys, with the defaults of its collection below them.
+    pub(super) fn merged(self) -> Merged {
+        let mut defaults = Layer::default();
+        for key in self.collection.keys {
+            if let Some(default) = key.default {
+                defaults.insert(key, default, &Source::Default);
+            }
+        }
+        Merged::of([defaults, self.layer])
+    }
 }
 
 /// What the command line sets.
@@ -65,10 +100,13 @@ impl FlagLayer {
 
 impl Layer {
     /// Sets a key.
-    pub(super) fn insert(&mut self, key: &Key, value: impl Into<ValueKind>, source: &Source) {
+    pub(super) fn insert(
+        &mut self,
+        key: &'static Key,
+        value: impl Into<ValueKind>,
+        source: &Source,
+    ) {
         let value = Value::new(Some(&source.to_string()), value);
-        // Keys are statics, so that a layer can hold their names without a copy.
-        let key = keys::named(key.name).expect("every key is in the list of keys");
         self.values.insert(key.name, value);
     }
 
@@ -77,7 +115,13 @@ impl Layer {
         self.values.contains_key(key.name)
     }
 
-    fn insert_text(&mut self, key: &Key, value: &OsStr, source: &Source, faults: &mut Vec<Fault>) {
+    fn insert_text(
+        &mut self,
+        key: &'static Key,
+        value: &OsStr,
+        source: &Source,
+        faults: &mut Vec<Fault>,
+    ) {
         if let Some(text) = value.to_str() {
             self.insert(key, text, source);
         } else {

@@ -9,8 +9,9 @@ use super::{
     BuildConfig, Config, ConfigError, FlagLayer, LogConfig, PublishConfig, Setting, Source,
     TargetConfig, WatchConfig,
     fault::Fault,
-    file, keys,
-    layers::{self, Layer, Merged},
+    file::{self, FileContents},
+    keys,
+    layers::{self, Merged},
     raw::{Bases, Reading},
     sections,
 };
@@ -110,9 +111,11 @@ pub fn examine(surroundings: &Surroundings, flags: &FlagLayer) -> Examined {
     let mut faults = Vec::new();
     let file = chosen_file(surroundings, flags);
     let root = root_of(file.as_ref().map(|(path, _)| path.as_path()), surroundings);
-    let from_file = file.as_ref().map_or_else(Layer::default, |(path, source)| {
-        file_layer(path, source, &mut faults)
-    });
+    let from_file = file
+        .as_ref()
+        .map_or_else(FileContents::default, |(path, source)| {
+            contents_of(path, source, &mut faults)
+        });
     let file_unusable = faults.iter().any(|fault| fault.key.is_none());
     let environment = layers::environment(surroundings, &mut faults);
     let flags = flags.layer(&mut faults);
@@ -128,13 +131,14 @@ pub fn examine(surroundings: &Surroundings, flags: &FlagLayer) -> Examined {
         return examined;
     }
     // Who names a server means it, unless another kind is asked for.
-    let url_given = [&from_file, &environment, &flags]
+    let url_given = [&from_file.layer, &environment, &flags]
         .iter()
         .any(|layer| layer.sets(&keys::TARGET_URL));
     let kind = if url_given { "url" } else { "local" };
     let defaults = layers::defaults(surroundings, &examined.root, kind);
-    let merged = Merged::of([defaults, from_file, environment, flags]);
+    let merged = Merged::of([defaults, from_file.layer, environment, flags]);
     let mut reading = Reading {
+        entry: None,
         merged: &merged,
         bases: Bases {
             root: &examined.root,
@@ -144,7 +148,7 @@ pub fn examine(surroundings: &Surroundings, flags: &FlagLayer) -> Examined {
         faults: examined.faults,
         warnings: Vec::new(),
     };
-    examined.parts = sections::read_parts(&mut reading, surroundings);
+    examined.parts = sections::read_parts(&mut reading, surroundings, from_file.entries);
     examined.settings = reading.settings;
     examined.warnings = reading.warnings;
     examined.faults = reading.faults;
@@ -158,9 +162,9 @@ pub fn root(surroundings: &Surroundings, flags: &FlagLayer) -> PathBuf {
     root_of(file.as_ref().map(|(path, _)| path.as_path()), surroundings)
 }
 
-fn file_layer(path: &Path, source: &Source, faults: &mut Vec<Fault>) -> Layer {
+fn contents_of(path: &Path, source: &Source, faults: &mut Vec<Fault>) -> FileContents {
     match file::read(path) {
-        Ok(text) => file::layer(path, &text, faults),
+        Ok(text) => file::contents((path, &text), &keys::COLLECTIONS, faults),
         Err(problem) => {
             let problem = match source {
                 Source::File(_) => problem,
@@ -175,7 +179,7 @@ fn file_layer(path: &Path, source: &Source, faults: &mut Vec<Fault>) -> Layer {
                 source: source.clone(),
                 problem,
             });
-            Layer::default()
+            FileContents::default()
         }
     }
 }

@@ -5,20 +5,25 @@
 //! A variable or a flag is always text; a file's value must have the right type.
 
 use std::{
-    fmt,
+    fmt, mem,
     ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
 use ::config::ValueKind;
 
-use super::{fault::Fault, keys::Key, layers::Merged, source::Source};
+use super::{
+    fault::Fault,
+    keys::Key,
+    layers::{Entry, Merged},
+    source::Source,
+};
 
 /// One key as resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
-    /// The key.
-    pub key: &'static str,
+    /// The key, with the entry before it where it is one of a collection (`hooks.sanity.verify`).
+    pub key: String,
     /// Its value; paths are absolute.
     pub value: SettingValue,
     /// Where it came from.
@@ -54,7 +59,7 @@ impl fmt::Display for SettingValue {
 }
 
 /// Where relative paths start.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Bases<'a> {
     /// Those of the file and the defaults.
     pub(super) root: &'a Path,
@@ -67,6 +72,8 @@ pub(super) struct Bases<'a> {
 /// Every method returns `None` for a value that is not set, or that is at fault.
 #[derive(Debug)]
 pub(super) struct Reading<'a> {
+    /// The entry of a collection that is read; none where it is the keys that there are once.
+    pub(super) entry: Option<(String, Source)>,
     pub(super) merged: &'a Merged,
     pub(super) bases: Bases<'a>,
     pub(super) settings: Vec<Setting>,
@@ -208,18 +215,53 @@ impl Reading<'_> {
         Some(value)
     }
 
-    /// Adds a fault of a value that is right by itself, but not beside another one.
+    /// Adds a fault of a value that is right by itself, but not beside another one, or that is missing.
     pub(super) fn contradiction(&mut self, key: &'static Key, problem: String) {
         let (kind, source) = self.merged.get(key).map_or_else(
-            || (None, Source::Default),
+            || {
+                let entry = self.entry.as_ref();
+                let source = entry.map_or(Source::Default, |(_, source)| source.clone());
+                (None, source)
+            },
             |(kind, source)| (Some(kind), source),
         );
         self.faults.push(Fault {
-            key: Some(key.name.to_owned()),
+            key: Some(self.name_of(key.name)),
             value: kind.map(shown),
             source,
             problem,
         });
+    }
+
+    /// Returns how people know a key.
+    pub(super) fn name_of(&self, key: &str) -> String {
+        match &self.entry {
+            Some((entry, _)) => format!("{entry}.{key}"),
+            None => key.to_owned(),
+        }
+    }
+
+    /// Reads an entry of a collection, with what is found out going where the rest goes.
+    pub(super) fn entry<T>(&mut self, entry: Entry, read: impl FnOnce(&mut Reading<'_>) -> T) -> T {
+        let named = (entry.name(), entry.source.clone());
+        let merged = entry.merged();
+        let mut reading = Reading {
+            entry: Some(named),
+            merged: &merged,
+            bases: self.bases,
+            settings: mem::take(&mut self.settings),
+            faults: mem::take(&mut self.faults),
+            warnings: mem::take(&mut self.warnings),
+        };
+        let value = read(&mut reading);
+        let Reading {
+            settings,
+            faults,
+            warnings,
+            ..
+        } = reading;
+        (self.settings, self.faults, self.warnings) = (settings, faults, warnings);
+        value
     }
 
     pub(super) fn found(&mut self, key: &'static Key) -> Option<(ValueKind, Source)> {
@@ -232,7 +274,7 @@ impl Reading<'_> {
 
     pub(super) fn record(&mut self, key: &'static Key, value: SettingValue, source: Source) {
         self.settings.push(Setting {
-            key: key.name,
+            key: self.name_of(key.name),
             value,
             source,
         });
@@ -246,7 +288,7 @@ impl Reading<'_> {
         problem: String,
     ) -> Option<T> {
         self.faults.push(Fault {
-            key: Some(key.name.to_owned()),
+            key: Some(self.name_of(key.name)),
             value: Some(shown(kind)),
             source,
             problem,

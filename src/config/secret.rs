@@ -14,6 +14,13 @@ use std::{
 
 use onsave_protocol::Secret;
 
+use super::{
+    fault::Fault,
+    fly::GivenSecret,
+    keys,
+    raw::{Reading, Setting, SettingValue},
+    source::Source,
+};
 use crate::surroundings::Surroundings;
 
 /// Longer than any secret; a larger file is the wrong one.
@@ -80,6 +87,85 @@ pub(super) fn from_file(path: &Path) -> Result<FoundSecret, String> {
         )
     });
     Ok(FoundSecret { secret, warning })
+}
+
+impl Reading<'_> {
+    /// Reads the secret of an entry of a collection, from the one place that its keys name; nothing where
+    /// they name none.
+    pub(super) fn entry_secret(&mut self, surroundings: &Surroundings) -> Option<GivenSecret> {
+        let file = self.path(&keys::ENTRY_SECRET_FILE);
+        let variable = self.text(&keys::ENTRY_SECRET_ENV, named);
+        let credential = self.text(&keys::ENTRY_SECRET_CREDENTIAL, named);
+        let key = self.name_of("secret");
+        let (found, source) = match (file, variable, credential) {
+            (Some(path), None, None) => {
+                let found = from_file(&path).map(|found| {
+                    self.warnings.extend(found.warning);
+                    found.secret
+                });
+                (found, Source::File(path.display().to_string()))
+            }
+            (None, Some(name), None) => {
+                let missing = || "the variable is not set".to_owned();
+                let value = surroundings.variable(&name).ok_or_else(missing);
+                (value.and_then(from_variable), Source::Variable(name))
+            }
+            (None, None, Some(name)) => {
+                let missing =
+                    || Err("the service manager hands over no such credential".to_owned());
+                let (path, found) =
+                    from_manager(surroundings, &name).unwrap_or_else(|| (name.into(), missing()));
+                (found, Source::File(path.display().to_string()))
+            }
+            (None, None, None) => return None,
+            _ => {
+                let problem =
+                    "only one of secret_file, secret_env and secret_credential can be set";
+                (Err(problem.to_owned()), Source::Default)
+            }
+        };
+        self.secret(&key, found, source)
+    }
+
+    /// Records a secret that was read, or its fault; never its value.
+    pub(super) fn secret(
+        &mut self,
+        key: &str,
+        found: Result<Secret, String>,
+        source: Source,
+    ) -> Option<GivenSecret> {
+        match found {
+            Ok(secret) => {
+                self.settings.push(Setting {
+                    key: key.to_owned(),
+                    value: SettingValue::Text("****".to_owned()),
+                    source: source.clone(),
+                });
+                Some(GivenSecret { secret, source })
+            }
+            Err(problem) => {
+                self.faults.push(Fault {
+                    key: Some(key.to_owned()),
+                    value: None,
+                    source,
+                    problem,
+                });
+                None
+            }
+        }
+    }
+}
+
+fn named(name: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    if !name.is_empty() && name.bytes().all(is_plain) {
+        Ok(name.to_owned())
+    } else {
+        Err(
+            "must be a name of letters, digits, \"_\", \".\" and \"-\", and not the secret itself"
+                .to_owned(),
+        )
+    }
 }
 
 fn unreadable(error: &io::Error) -> String {

@@ -20,6 +20,7 @@ use super::{
     build::BuildSection,
     fly::{self, FlySection, GivenSecret},
     keys,
+    layers::Entry,
     load::Parts,
     raw::Reading,
     secret, url,
@@ -27,7 +28,11 @@ use super::{
 use crate::{surroundings::Surroundings, telemetry};
 
 /// Every section is read whatever is wrong with another, so that all faults are found.
-pub(super) fn read_parts(reading: &mut Reading<'_>, surroundings: &Surroundings) -> Parts {
+pub(super) fn read_parts(
+    reading: &mut Reading<'_>,
+    surroundings: &Surroundings,
+    entries: Vec<Entry>,
+) -> Parts {
     let app = reading.text(&keys::APP, app_name::checked);
     let dir = reading.path(&keys::DIR);
     let build = BuildSection::read(reading);

@@ -27,9 +27,9 @@ const TAKEN: [&str; 7] = [
 pub(super) struct Taken {
     pub(super) config: Config,
     /// Keys that hold from now on.
-    pub(super) keys: Vec<&'static str>,
+    pub(super) keys: Vec<String>,
     /// Keys that hold after a restart.
-    pub(super) waiting: Vec<&'static str>,
+    pub(super) waiting: Vec<String>,
 }
 
 impl Daemon {
@@ -44,7 +44,7 @@ impl Daemon {
         self.manager.reloaded();
     }
 
-    fn take_over(&mut self, new: Config, changed: Vec<&'static str>) {
+    fn take_over(&mut self, new: Config, changed: Vec<String>) {
         let Taken {
             config,
             keys,
@@ -81,8 +81,9 @@ fn not_reloaded(error: &ConfigError) {
 }
 
 /// Returns what of `new` a daemon that runs with `old` takes over.
-pub(super) fn taken(old: &Config, new: Config, changed: Vec<&'static str>) -> Taken {
-    let (keys, waiting) = changed.into_iter().partition(|key| TAKEN.contains(key));
+pub(super) fn taken(old: &Config, new: Config, changed: Vec<String>) -> Taken {
+    let is_taken = |key: &String| TAKEN.contains(&key.as_str());
+    let (keys, waiting) = changed.into_iter().partition(is_taken);
     let config = Config {
         watch: WatchConfig {
             quiet: new.watch.quiet,
