@@ -7,6 +7,8 @@
 pub(crate) mod deadline;
 pub(crate) mod http;
 pub(crate) mod installed;
+pub(crate) mod mount;
+pub(crate) mod network;
 pub(crate) mod process;
 pub(crate) mod registry;
 pub(crate) mod relay;

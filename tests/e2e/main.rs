@@ -27,5 +27,6 @@ mod server_program;
 mod service;
 mod site_folder;
 mod status;
+mod survival;
 mod two_writers;
 mod v1_client;

@@ -1,14 +1,9 @@
 //! Where file events are lost, never come, or cannot be had: what is on the disk is live all the
 //! same.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{fs, process::Command, time::Duration};
 
-use crate::harness::{SiteFolder, World, deadline::throughout, eventually, server};
+use crate::harness::{SiteFolder, World, deadline::throughout, eventually, mount::Mount, server};
 
 /// Signals a process by the name of the signal.
 fn signal(id: u32, name: &str) {
@@ -100,31 +95,6 @@ fn a_change_without_any_event_is_found_by_the_slow_scan() {
     world.wait_for_page("/", "<h1>unseen</h1>");
 }
 
-/// A file system mounted over a folder; unmounted when dropped.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn over(folder: &Path) -> Self {
-        let status = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=16m", "onsave-e2e"])
-            .arg(folder)
-            .status()
-            .expect("mount is there");
-        assert!(
-            status.success(),
-            "this story mounts a file system, which needs root: {status}"
-        );
-        Self(folder.to_owned())
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // Lazily, since a failing test may leave the daemon inside.
-        Command::new("umount").arg("-l").arg(&self.0).status().ok();
-    }
-}
-
 #[test]
 fn a_site_folder_that_is_a_mount_point() {
     let world = World::new();
@@ -137,7 +107,7 @@ fn a_site_folder_that_is_a_mount_point() {
     let mut daemon = world.watch_until_live();
     let before = world.current_deploy();
 
-    let mount = Mount::over(world.site.root());
+    let mount = Mount::over(world.site.root(), "16m");
     throughout(
         Duration::from_millis(1_500),
         "an empty mount empties nothing",

@@ -6,7 +6,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -35,7 +35,12 @@ pub(crate) struct Relay {
 impl Relay {
     /// Starts a relay to `target` on a free port.
     pub(crate) fn start(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), target)
+    }
+
+    /// Starts a relay to `target` on a free port of another address of this machine.
+    pub(crate) fn start_at(address: IpAddr, target: SocketAddr) -> Self {
+        let listener = TcpListener::bind((address, 0)).expect("a port is free");
         let relay = Self {
             address: listener.local_addr().expect("it is bound"),
             target: Arc::new(Mutex::new(target)),
