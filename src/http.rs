@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 #[cfg(test)]
 use reqwest::header::HeaderName;
@@ -39,7 +40,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long sent bytes may stay unacknowledged. A laptop that wakes up holds connections whose other
 /// end is gone; without this the first save after it would wait for the stall limit.
-const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(10);
+const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Below the server's own limit for idle connections (two minutes), so that it is this side that
 /// closes first and no request runs into a closing connection.
@@ -198,13 +199,14 @@ impl Wire {
 /// A client for one origin; clones share the pool and the counts.
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
-    client: Client,
     origin: Url,
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    /// Replaced when a connection broke: its pool may hold more of the kind.
+    client: ArcSwap<Client>,
     sent: AtomicU64,
     received: AtomicU64,
     exchanges: AtomicU64,
@@ -215,17 +217,28 @@ impl Http {
     /// Returns a client for `origin`: scheme, host and port.
     pub(crate) fn new(origin: &str) -> Result<Self, HttpError> {
         let origin = Url::parse(origin).map_err(|_| HttpError::BadUrl)?;
-        let mut builder =
-            client_builder(origin.scheme() == "https").redirect(redirect::Policy::none());
-        if is_loopback(&origin) {
-            // A proxy that the environment names is for other machines.
-            builder = builder.no_proxy();
-        }
+        let client = client_of(&origin)?;
         Ok(Self {
-            client: builder.build().map_err(HttpError::Invalid)?,
             origin,
-            shared: Arc::default(),
+            shared: Arc::new(Shared {
+                client: ArcSwap::from_pointee(client),
+                sent: AtomicU64::new(0),
+                received: AtomicU64::new(0),
+                exchanges: AtomicU64::new(0),
+                last_answer: Mutex::new(None),
+            }),
         })
+    }
+
+    /// Leaves the connections of `client` to whoever uses one, and makes new ones from now on.
+    ///
+    /// What broke one connection (another network, a machine that slept) broke those that were kept
+    /// beside it, and each would be waited for until its end is noticed.
+    fn leave_connections(&self, client: &Arc<Client>) {
+        let is_new = Arc::ptr_eq(client, &self.shared.client.load());
+        if let (true, Ok(fresh)) = (is_new, client_of(&self.origin)) {
+            self.shared.client.store(Arc::new(fresh));
+        }
     }
 
     /// Returns whether the server is on this machine, where bytes cost less than compressing them.
@@ -269,16 +282,24 @@ impl Http {
         let pulse = Arc::new(Pulse::new(length));
         let method = reqwest::Method::from_bytes(request.method.as_bytes())
             .map_err(|_| HttpError::BadUrl)?;
-        let mut building = self.client.request(method, url);
+        let client = self.shared.client.load_full();
+        let mut building = client.request(method, url);
         for (name, value) in &request.headers {
             building = building.header(*name, value);
         }
         let building = attach(building, request.body, &pulse);
         let sending = std::pin::pin!(building.send());
-        let mut response = pulse.guard(sending, request.patience).await?;
-        let body = self
-            .read_answer(&mut response, request.patience.stall, request.answer_limit)
-            .await?;
+        let exchanging = async {
+            let mut response = pulse.guard(sending, request.patience).await?;
+            let (stall, limit) = (request.patience.stall, request.answer_limit);
+            let body = self.read_answer(&mut response, stall, limit).await?;
+            Ok((response, body))
+        };
+        let (mut response, body) = exchanging.await.inspect_err(|error| {
+            if is_of_connection(error) {
+                self.leave_connections(&client);
+            }
+        })?;
         *self.last_answer() = Some(Instant::now());
         Ok(Answer {
             status: response.status().as_u16(),
@@ -348,6 +369,20 @@ impl Http {
             .received
             .fetch_add(head as u64, Ordering::Relaxed);
     }
+}
+
+/// Returns whether a connection failed that was there.
+const fn is_of_connection(error: &HttpError) -> bool {
+    matches!(error, HttpError::Broken(_) | HttpError::Stalled(_))
+}
+
+fn client_of(origin: &Url) -> Result<Client, HttpError> {
+    let mut builder = client_builder(origin.scheme() == "https").redirect(redirect::Policy::none());
+    if is_loopback(origin) {
+        // A proxy that the environment names is for other machines.
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(HttpError::Invalid)
 }
 
 fn client_builder(with_certificates: bool) -> ClientBuilder {

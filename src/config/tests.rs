@@ -129,7 +129,11 @@ fn nothing_said_gives_the_defaults() {
     );
     assert_eq!(loaded.file, None);
     assert!(loaded.warnings.is_empty());
-    let told: Vec<_> = loaded.settings.iter().map(|setting| setting.key.as_str()).collect();
+    let told: Vec<_> = loaded
+        .settings
+        .iter()
+        .map(|setting| setting.key.as_str())
+        .collect();
     let known: Vec<_> = keys::ALL.iter().map(|key| key.name).collect();
     assert_eq!(told, known);
     assert!(
