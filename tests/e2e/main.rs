@@ -25,6 +25,7 @@ mod saves;
 mod secrets;
 mod server_program;
 mod service;
+mod sidecar;
 mod site_folder;
 mod status;
 mod survival;
