@@ -166,6 +166,11 @@ fn the_context_holds_what_the_build_reads() {
     if manifest.contains("[[bench]]") {
         needed.push("benches");
     }
+    // What the programs carry in themselves.
+    needed.extend(["config.example.toml", "systemd"]);
+    // A pattern that meets a folder of sources as well (src/target) would take it out again.
+    let taken_out = ignored.lines().filter(|line| line.starts_with("**/"));
+    assert_eq!(taken_out.collect::<Vec<_>>(), ["**/.onsave"]);
     for name in needed {
         assert!(
             kept.contains(&name),
