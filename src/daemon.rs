@@ -347,6 +347,7 @@ impl Daemon {
         self.answer(&finished.outcome);
         if let Outcome::Published(report, _) = &finished.outcome {
             self.check_live(report);
+            self.upkeep.published(&report.changeset, now);
         }
         let ended = self.ended(finished.outcome, &mut again, now);
         self.agenda.ended(ended, again, (now, random()));

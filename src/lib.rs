@@ -23,6 +23,7 @@ pub mod guard;
 pub mod http;
 pub mod ignore_rules;
 pub mod image;
+pub mod kept_versions;
 pub mod last_publish;
 pub mod progress;
 pub mod provision;

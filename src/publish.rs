@@ -22,6 +22,7 @@
 //! try sends the newest state, and nothing is queued twice.
 
 mod converge;
+mod delta;
 mod encode;
 pub mod error;
 mod history;
@@ -45,6 +46,7 @@ use onsave_protocol::{
 use tokio::time::Instant;
 
 pub use converge::{Converged, LocalSite, Scope};
+pub(crate) use encode::is_compressed_already;
 pub use error::{FailureKind, PublishError};
 pub use history::RolledBack;
 pub use remote::RemoteState;
@@ -60,6 +62,7 @@ use self::{
 };
 use crate::{
     http::{Body, Patience, Request},
+    kept_versions::KeptVersions,
     progress::Progress,
 };
 
@@ -108,6 +111,8 @@ pub enum Generation {
 pub struct Publisher {
     session: Arc<Session>,
     known: Option<Known>,
+    /// What the next versions of files are sent as differences to; nothing where no difference is made.
+    versions: Option<Arc<KeptVersions>>,
 }
 
 /// What the last answers told of the server.
@@ -134,7 +139,21 @@ impl Publisher {
         Ok(Self {
             session: Arc::new(Session::new(endpoint)?),
             known: None,
+            versions: None,
         })
+    }
+
+    /// Keeps what is sent in `versions`, and sends the next version of a file as a difference to it.
+    #[must_use]
+    pub fn keeping(mut self, versions: Arc<KeptVersions>) -> Self {
+        self.versions = Some(versions);
+        self
+    }
+
+    /// Returns the versions that are kept, where any are.
+    #[must_use]
+    pub const fn versions(&self) -> Option<&Arc<KeptVersions>> {
+        self.versions.as_ref()
     }
 
     /// Returns what opens the connection ahead of a publish.
@@ -314,7 +333,13 @@ impl Publisher {
                     deploy_id,
                     server_ms,
                     ..
-                } = v2::publish(&self.session, &known.remote, publication).await?;
+                } = v2::publish(
+                    &self.session,
+                    &known.remote,
+                    publication,
+                    self.versions.as_ref(),
+                )
+                .await?;
                 let server = Duration::try_from_secs_f64(server_ms / 1e3).ok();
                 (deploy_id.to_string(), server)
             }

@@ -175,6 +175,12 @@ impl SiteState {
         self.folder.join("stat-index")
     }
 
+    /// Returns where versions of files are kept that the server has.
+    #[must_use]
+    pub fn kept_versions(&self) -> PathBuf {
+        self.folder.join("versions")
+    }
+
     /// Returns where the daemon of the site listens for its commands.
     #[must_use]
     pub fn control_socket(&self) -> PathBuf {

@@ -15,6 +15,7 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use onsave_server::{ServeError, store::StoreError};
@@ -23,6 +24,7 @@ pub use self::fly::Mender;
 use self::local::LocalServer;
 use crate::{
     config::{Config, LocalTarget, TargetConfig, UrlTarget},
+    kept_versions::KeptVersions,
     provision::{ProvisionError, Site},
     publish::{Endpoint, PublishError, Publisher},
     state_folder::{SiteState, StateError},
@@ -46,6 +48,9 @@ pub struct Target {
     identity: String,
     server: Option<LocalServer>,
     mender: Option<Mender>,
+    /// What saves are sent as differences to; nothing where the server is in this process, and bytes
+    /// cost less than differences.
+    versions: Option<Arc<KeptVersions>>,
 }
 
 /// The target cannot be used.
@@ -144,6 +149,10 @@ pub fn announced_server(config: &LocalTarget, root: &Path) -> Option<(String, u3
     Some((running.url, running.pid))
 }
 
+fn kept_versions(state: &SiteState) -> Arc<KeptVersions> {
+    Arc::new(KeptVersions::new(state.kept_versions()))
+}
+
 fn process(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"))
 }
@@ -160,7 +169,7 @@ impl Target {
         purpose: Purpose,
     ) -> Result<Self, TargetError> {
         match &config.target {
-            TargetConfig::Url(url) => Ok(Self::elsewhere(url)),
+            TargetConfig::Url(url) => Ok(Self::elsewhere(url, state)),
             TargetConfig::Local(local) => {
                 let site = local::LocalSiteServer {
                     config: local,
@@ -174,6 +183,7 @@ impl Target {
                     identity: local.volume.display().to_string(),
                     server,
                     mender: None,
+                    versions: None,
                 })
             }
             TargetConfig::Fly(target) => {
@@ -194,12 +204,13 @@ impl Target {
                     endpoint,
                     server: None,
                     mender,
+                    versions: Some(kept_versions(state)),
                 })
             }
         }
     }
 
-    fn elsewhere(target: &UrlTarget) -> Self {
+    fn elsewhere(target: &UrlTarget, state: &SiteState) -> Self {
         Self {
             endpoint: Endpoint {
                 url: target.url.clone(),
@@ -210,6 +221,7 @@ impl Target {
             identity: target.url.clone(),
             server: None,
             mender: None,
+            versions: Some(kept_versions(state)),
         }
     }
 
@@ -241,7 +253,11 @@ impl Target {
     ///
     /// As [`Publisher::new`].
     pub fn publisher(&self) -> Result<Publisher, PublishError> {
-        Publisher::new(self.endpoint.clone())
+        let publisher = Publisher::new(self.endpoint.clone())?;
+        Ok(match &self.versions {
+            Some(versions) => publisher.keeping(Arc::clone(versions)),
+            None => publisher,
+        })
     }
 
     /// Returns what finds or makes another secret when the server refuses this one; nothing where

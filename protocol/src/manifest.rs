@@ -1,6 +1,6 @@
 //! The manifest: site path → digest and size of every file of one tree.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use crate::{digest::Hasher, digest::Sha256Digest, site_path::SitePath};
 
@@ -55,6 +55,12 @@ impl Manifest {
     /// Returns the files in the order of their paths.
     pub fn iter(&self) -> impl Iterator<Item = (&SitePath, &FileEntry)> {
         self.files.iter()
+    }
+
+    /// Returns the files whose paths come after `path`, in their order; all where there is none.
+    pub fn after(&self, path: Option<&SitePath>) -> impl Iterator<Item = (&SitePath, &FileEntry)> {
+        let start = path.map_or(Bound::Unbounded, Bound::Excluded);
+        self.files.range::<SitePath, _>((start, Bound::Unbounded))
     }
 
     /// Returns how many files there are.

@@ -1,22 +1,32 @@
 //! What is kept for the next start, written while nothing else is to be done.
 //!
 //! Owns the times: the last publish is remembered soon after it, the stat index now and then and at
-//! the stop. Both cost time that grows with the site, so that neither stands between a save and its
+//! the stop, and the versions of files that were sent in bulk are kept little by little. All cost time that grows with the site, so that neither stands between a save and its
 //! being live. What is lost with a crash is only time: an older index hashes more files again, an
 //! older memory of the last publish publishes what is there.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use onsave_protocol::{Changeset, FileEntry, SitePath};
+use tokio::{task::JoinSet, time::Instant};
 
 use super::round::Hands;
-use crate::last_publish::LastPublish;
+use crate::{kept_versions::KeptVersions, last_publish::LastPublish, publish::SiteBytes as _};
 
 /// How long after a publish it is remembered; further saves in a row put it off.
 const REMEMBER_AFTER: Duration = Duration::from_secs(2);
 
 /// Least time between two writings of the stat index.
 const KEEP_INDEX_EVERY: Duration = Duration::from_mins(5);
+
+/// Files that are looked at in one go for whether their version is kept.
+const VERSIONS_AT_ONCE: usize = 200;
+
+/// Pause between two of those, which leaves the disk to saves.
+const VERSIONS_PAUSE: Duration = Duration::from_millis(20);
+
+/// A publish of more files than this was sent in bulk, and kept nothing itself.
+const BULK_FILES: usize = 50;
 
 /// What is to be kept, and when.
 #[derive(Debug)]
@@ -26,23 +36,57 @@ pub(super) struct Upkeep {
     remember: Option<Instant>,
     keep_index: Option<Instant>,
     index_kept: Option<Instant>,
+    keep_versions: Option<KeepVersions>,
+    /// Whether all versions were looked at since the start.
+    versions_seen: bool,
+    /// At most one.
+    keeping: JoinSet<()>,
+}
+
+/// The way through the files whose versions are to be kept.
+#[derive(Debug)]
+struct KeepVersions {
+    due: Instant,
+    /// The last path that was looked at.
+    after: Option<SitePath>,
 }
 
 impl Upkeep {
     /// Returns the upkeep of a start; `last_publish` is the file, `target` what it is remembered of.
-    pub(super) const fn new(last_publish: PathBuf, target: String) -> Self {
+    pub(super) fn new(last_publish: PathBuf, target: String) -> Self {
         Self {
             last_publish,
             target,
             remember: None,
             keep_index: None,
             index_kept: None,
+            keep_versions: None,
+            versions_seen: false,
+            keeping: JoinSet::new(),
         }
     }
 
     /// Notes that the server has the local tree.
     pub(super) fn in_step(&mut self, now: Instant) {
         self.remember = Some(now + REMEMBER_AFTER);
+        if !self.versions_seen {
+            self.versions_seen = true;
+            self.keep_versions_from_start(now);
+        }
+    }
+
+    /// Notes what was published.
+    pub(super) fn published(&mut self, changeset: &Changeset, now: Instant) {
+        if changeset.puts.len() > BULK_FILES {
+            self.keep_versions_from_start(now);
+        }
+    }
+
+    fn keep_versions_from_start(&mut self, now: Instant) {
+        self.keep_versions = Some(KeepVersions {
+            due: now + REMEMBER_AFTER,
+            after: None,
+        });
     }
 
     /// Notes that files were hashed.
@@ -56,7 +100,9 @@ impl Upkeep {
 
     /// Returns when the next writing is due.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.remember.into_iter().chain(self.keep_index).min()
+        let versions = self.keep_versions.as_ref().map(|versions| versions.due);
+        let times = self.remember.into_iter().chain(self.keep_index);
+        times.chain(versions).min()
     }
 
     /// Writes what is due at `now`; blocks for some milliseconds at tens of thousands of files.
@@ -68,6 +114,46 @@ impl Upkeep {
             self.keep_index(hands);
             self.index_kept = Some(now);
         }
+        if let Some(versions) = self.keep_versions.take_if(|versions| versions.due <= now) {
+            self.keep_versions = self.keep_some_versions(versions, now, hands);
+        }
+    }
+
+    /// Keeps the versions of the next files, and returns how to go on; a file that changed since the scan
+    /// is met again at its publish.
+    fn keep_some_versions(
+        &mut self,
+        versions: KeepVersions,
+        now: Instant,
+        hands: &Hands,
+    ) -> Option<KeepVersions> {
+        while self.keeping.try_join_next().is_some() {}
+        let due = now + VERSIONS_PAUSE;
+        if !self.keeping.is_empty() {
+            return Some(KeepVersions { due, ..versions });
+        }
+        let kept = Arc::clone(hands.publisher.versions()?);
+        let files = hands.scanner.manifest().after(versions.after.as_ref());
+        let next: Vec<(SitePath, FileEntry)> = files
+            .take(VERSIONS_AT_ONCE)
+            .map(|(path, entry)| (path.clone(), *entry))
+            .collect();
+        let after = next.last().map(|(path, _)| path.clone())?;
+        let site = hands.scanner.files();
+        self.keeping.spawn_blocking(move || {
+            for (path, entry) in next {
+                if KeptVersions::is_wanted(&path, &entry)
+                    && !kept.has(&entry.digest)
+                    && let Ok(bytes) = site.read(&path, &entry)
+                {
+                    kept.keep(&entry.digest, &bytes);
+                }
+            }
+        });
+        Some(KeepVersions {
+            due,
+            after: Some(after),
+        })
     }
 
     /// Writes everything that is not written yet: the daemon stops.

@@ -3,7 +3,10 @@
 //! A body is built in memory, bounded by what the plan puts into one; files are read one after the
 //! other, so that no more than one of them is held beside it.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use onsave_protocol::{
@@ -17,7 +20,14 @@ use onsave_protocol::{
 use serde::Serialize;
 use zstd::bulk::Compressor;
 
-use super::{error::PublishError, plan::Blob, report::Note, site_bytes::SiteBytes};
+use super::{
+    delta::{self, Delta},
+    error::PublishError,
+    plan::Blob,
+    report::Note,
+    site_bytes::SiteBytes,
+};
+use crate::kept_versions::KeptVersions;
 
 /// zstd level of a changeset: one page takes well under a millisecond, and every byte of it is
 /// waited for.
@@ -35,6 +45,12 @@ const COMPRESSED_ENDINGS: [&str; 22] = [
     "mp4", "ogg", "png", "webm", "webp", "woff", "woff2", "zip", "zst",
 ];
 
+/// What a record says of a difference and not of a file, in bytes: the other object, and another word.
+const DELTA_OVERHEAD_BYTES: usize = 85;
+
+/// Files that were sent, each with its digest.
+pub(crate) type Sent = Vec<(Sha256Digest, Bytes)>;
+
 /// A body in parts, and the digest of the whole.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
@@ -51,18 +67,69 @@ pub(crate) enum Compression {
     On,
 }
 
-/// Returns the body of a changeset, with the bytes of the puts in `inline`.
+/// How the bytes of a changeset's puts travel, and what is noted with it.
+#[derive(Debug)]
+pub(crate) struct Inline<'a> {
+    /// Puts whose bytes are in the body.
+    pub(crate) paths: &'a HashSet<SitePath>,
+    /// Large puts that are in the body as a difference.
+    pub(crate) deltas: HashMap<SitePath, Delta>,
+    /// What the other puts may be differences to.
+    pub(crate) bases: &'a Bases,
+    /// What is noted with the deploy.
+    pub(crate) note: &'a Note,
+}
+
+/// The versions that the server has of a changeset's puts, as far as they are kept here.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bases {
+    pub(crate) versions: Option<Arc<KeptVersions>>,
+    pub(crate) digests: HashMap<SitePath, Sha256Digest>,
+}
+
+impl Bases {
+    /// Returns the digest and the bytes of the version that the server has of a file.
+    fn read(&self, path: &SitePath) -> Option<(Sha256Digest, Vec<u8>)> {
+        let digest = *self.digests.get(path)?;
+        let bytes = self.versions.as_ref()?.read(&digest)?;
+        Some((digest, bytes))
+    }
+
+    /// Returns `bytes` as a difference to the version that the server has, where there is one and it is
+    /// smaller than `than` bytes with all that it says about itself.
+    pub(crate) fn delta(&self, path: &SitePath, bytes: &[u8], than: usize) -> Option<Delta> {
+        let most = than.checked_sub(DELTA_OVERHEAD_BYTES)?;
+        let (base, old) = self.read(path)?;
+        // What cannot be folded travels as it is.
+        let frame = delta::frame(&old, bytes).ok()?;
+        (frame.len() < most).then_some(Delta { base, frame })
+    }
+}
+
+/// Returns the body of a changeset, and the bytes that are in it as they are on the disk.
 pub(crate) fn changeset(
     changeset: &Changeset,
-    inline: &HashSet<SitePath>,
-    note: &Note,
+    inline: Inline<'_>,
     site: &dyn SiteBytes,
-) -> Result<Frame, PublishError> {
+) -> Result<(Frame, Sent), PublishError> {
+    let Inline {
+        paths,
+        mut deltas,
+        bases,
+        note,
+    } = inline;
     let mut content = Content::new(site, Some(CHANGESET_LEVEL));
     let mut puts = Vec::with_capacity(changeset.puts.len());
+    let mut sent = Vec::new();
     for (path, entry) in &changeset.puts {
-        let source = if inline.contains(path) {
-            content.append(path, entry)?
+        let source = if let Some(delta) = deltas.remove(path) {
+            content.append_delta(delta)
+        } else if paths.contains(path) {
+            let (source, bytes) = content.append(path, entry, bases)?;
+            if KeptVersions::is_wanted(path, entry) {
+                sent.push((entry.digest, bytes));
+            }
+            source
         } else {
             Source::Stored
         };
@@ -73,12 +140,13 @@ pub(crate) fn changeset(
             source,
         });
     }
-    content.into_frame(&ChangesetHeader {
+    let frame = content.into_frame(&ChangesetHeader {
         puts,
         removes: changeset.removes.iter().cloned().collect(),
         published_by: note.published_by.clone(),
         message: note.message.clone(),
-    })
+    })?;
+    Ok((frame, sent))
 }
 
 /// Returns the body of a pack of `blobs`.
@@ -92,12 +160,13 @@ pub(crate) fn pack(
         Compression::On => Some(PACK_LEVEL),
     };
     let mut content = Content::new(site, level);
+    let none = Bases::default();
     let mut records = Vec::with_capacity(blobs.len());
     for blob in blobs {
         records.push(PackRecord {
             sha256: blob.entry.digest,
             size: blob.entry.size,
-            source: content.append(&blob.path, &blob.entry)?,
+            source: content.append(&blob.path, &blob.entry, &none)?.0,
         });
     }
     content.into_frame(&PackHeader { blobs: records })
@@ -133,27 +202,50 @@ impl<'a> Content<'a> {
         }
     }
 
-    fn append(&mut self, path: &SitePath, entry: &FileEntry) -> Result<Source, PublishError> {
+    /// Appends a file in the smallest form, and returns which that is, and the file.
+    fn append(
+        &mut self,
+        path: &SitePath,
+        entry: &FileEntry,
+        bases: &Bases,
+    ) -> Result<(Source, Bytes), PublishError> {
         let bytes = self
             .site
             .read(path, entry)
             .map_err(|error| PublishError::reading(path, error))?;
-        if let Some(level) = self.level.filter(|_| is_worth_compressing(path, &bytes)) {
-            let smaller =
-                self.compress(&bytes, level)
-                    .map_err(|source| PublishError::Compress {
-                        path: path.clone(),
-                        source,
-                    })?;
-            if smaller.len() < bytes.len() {
-                self.bytes.extend_from_slice(&smaller);
-                return Ok(Source::Zstd {
-                    length: smaller.len() as u64,
-                });
+        let level = self.level.filter(|_| is_worth_compressing(path, &bytes));
+        let Some(level) = level else {
+            self.bytes.extend_from_slice(&bytes);
+            return Ok((Source::Inline, bytes));
+        };
+        let smaller = self
+            .compress(&bytes, level)
+            .map_err(|source| PublishError::Compress {
+                path: path.clone(),
+                source,
+            })?;
+        let least = smaller.len().min(bytes.len());
+        let source = if let Some(delta) = bases.delta(path, &bytes, least) {
+            self.append_delta(delta)
+        } else if smaller.len() < bytes.len() {
+            self.bytes.extend_from_slice(&smaller);
+            Source::Zstd {
+                length: smaller.len() as u64,
             }
+        } else {
+            self.bytes.extend_from_slice(&bytes);
+            Source::Inline
+        };
+        Ok((source, bytes))
+    }
+
+    fn append_delta(&mut self, delta: Delta) -> Source {
+        let Delta { base, frame } = delta;
+        self.bytes.extend_from_slice(&frame);
+        Source::ZstdAgainst {
+            length: frame.len() as u64,
+            base,
         }
-        self.bytes.extend_from_slice(&bytes);
-        Ok(Source::Inline)
     }
 
     fn compress(&mut self, bytes: &[u8], level: i32) -> std::io::Result<Vec<u8>> {
@@ -177,13 +269,17 @@ impl<'a> Content<'a> {
 }
 
 fn is_worth_compressing(path: &SitePath, bytes: &[u8]) -> bool {
+    bytes.len() >= LEAST_COMPRESSED_BYTES && !is_compressed_already(path)
+}
+
+/// Returns whether a file's name says that its content is compressed.
+pub(crate) fn is_compressed_already(path: &SitePath) -> bool {
     let ending = path.file_name().rsplit_once('.').map(|(_, ending)| ending);
-    bytes.len() >= LEAST_COMPRESSED_BYTES
-        && !ending.is_some_and(|ending| {
-            COMPRESSED_ENDINGS
-                .iter()
-                .any(|compressed| ending.eq_ignore_ascii_case(compressed))
-        })
+    ending.is_some_and(|ending| {
+        COMPRESSED_ENDINGS
+            .iter()
+            .any(|compressed| ending.eq_ignore_ascii_case(compressed))
+    })
 }
 
 #[cfg(test)]
@@ -263,7 +359,20 @@ mod tests {
             published_by: Some("ann@desk".into()),
             message: None,
         };
-        let frame = changeset(&changes, &inline.collect(), &note, &site).unwrap();
+        let inline = Inline {
+            paths: &inline.collect(),
+            deltas: HashMap::new(),
+            bases: &Bases::default(),
+            note: &note,
+        };
+        let (frame, sent) = changeset(&changes, inline, &site).unwrap();
+        assert_eq!(
+            sent,
+            [(
+                Sha256Digest::of(&site.0["a.html"]),
+                site.0["a.html"].clone().into()
+            )]
+        );
         let (header, mut content) = header_and_content::<ChangesetHeader>(&frame);
         assert_eq!(header.published_by.as_deref(), Some("ann@desk"));
         assert_eq!(header.removes, [SitePath::parse("gone").unwrap()]);
@@ -321,8 +430,13 @@ mod tests {
         let mut site = site();
         let changes = changeset_of(&site);
         site.0.insert("a.html", b"other".to_vec());
-        let inline = changes.puts.keys().cloned().collect();
-        let error = changeset(&changes, &inline, &Note::default(), &site).unwrap_err();
+        let inline = Inline {
+            paths: &changes.puts.keys().cloned().collect(),
+            deltas: HashMap::new(),
+            bases: &Bases::default(),
+            note: &Note::default(),
+        };
+        let error = changeset(&changes, inline, &site).unwrap_err();
         assert_eq!(error.to_string(), "a.html changed since it was scanned");
     }
 }

@@ -213,7 +213,10 @@ impl Session {
         };
         let signed = self.signer.load().headers(&unsigned, call.generations);
         let mut headers = signed.map_err(|error| SendError::Refused(error.into()))?;
-        headers.push(("accept-encoding", "zstd".into()));
+        // A few fields are not worth a coding, nor the bytes of asking for one.
+        if call.answer_limit > SHORT_ANSWER_BYTES {
+            headers.push(("accept-encoding", "zstd".into()));
+        }
         let request_id = request_id().map_err(|error| SendError::Refused(error.into()))?;
         tracing::debug!(
             request.id = request_id,

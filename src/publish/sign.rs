@@ -8,9 +8,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use onsave_protocol::{
     Secret, Sha256Digest,
-    digest::hex,
     signature::{v1, v2},
     wire::v1::{SIGNATURE_HEADER, TIMESTAMP_HEADER},
 };
@@ -171,7 +171,7 @@ fn nonce() -> Result<String, NoRandomness> {
     // 128 bits: two clients never draw the same by chance.
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(NoRandomness)?;
-    Ok(hex(&bytes))
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 #[cfg(test)]

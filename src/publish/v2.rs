@@ -1,23 +1,32 @@
 //! Publishing with the second generation: one exchange for a save; staging first for a bulk.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    sync::Arc,
+};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use onsave_protocol::{
-    Sha256Digest,
+    Sha256Digest, SitePath,
+    limits::LARGE_FILE_BYTES,
     wire::v2::{CHANGESET_TYPE, MissingAnswer, MissingRequest, PACK_TYPE, Published},
 };
 
 use super::{
     Publication,
-    encode::{self, Compression, Frame, on_blocking_thread},
+    delta::Delta,
+    encode::{self, Bases, Compression, Frame, Inline, Sent, on_blocking_thread},
     error::PublishError,
     plan::{self, Blob, Plan, Upload},
     remote::RemoteState,
     session::{Call, LISTING_BYTES, Session},
     sign::Precondition,
 };
-use crate::http::{Body, HttpError, Patience};
+use crate::{
+    http::{Body, HttpError, Patience},
+    kept_versions::KeptVersions,
+};
 
 /// Uploads at the same time: reading and compressing one, sending another, the server storing a
 /// third. More of them only take memory.
@@ -26,36 +35,143 @@ const UPLOADS_IN_FLIGHT: usize = 3;
 /// Digests in one question for what is missing: below a megabyte of JSON.
 const ASKED_DIGESTS: usize = 10_000;
 
+/// Large files that are tried as a difference in one publish: somebody edits one or two.
+const MOST_LARGE_DELTAS: usize = 8;
+
+/// The most that a large file takes as a difference, in bytes; a longer one gains little, and could not
+/// be resumed.
+const MOST_DELTA_BYTES: usize = 256 * 1024;
+
 /// How often a changeset is sent when the server lacks what it names.
 const MAX_CHANGESETS: u32 = 3;
 
-/// Makes `publication` current on the server whose current deploy is `remote`.
+/// Makes `publication` current on the server whose current deploy is `remote`; what `versions` keep is
+/// sent as a difference, and they keep what was sent.
 pub(crate) async fn publish(
     session: &Session,
     remote: &RemoteState,
     publication: &Publication,
+    versions: Option<&Arc<KeptVersions>>,
 ) -> Result<Published, PublishError> {
     let mut plan = plan::plan(&publication.changeset, |digest| remote.has_bytes(digest));
+    let mut bases = bases_of(publication, remote, versions);
+    let (deltas, mut sent) = large_deltas(&mut plan, publication, &bases).await?;
+    let mut deltas = Some(deltas);
     announce(publication, &plan);
     let mut tries = 1;
     loop {
         stage(session, &plan.staged, publication).await?;
         let inline = digests_of_inline(publication, &plan);
-        match send_changeset(session, remote, publication, plan).await {
+        let bytes = InlineBytes {
+            paths: plan.inline,
+            deltas: deltas.take().unwrap_or_default(),
+            bases: mem::take(&mut bases),
+        };
+        match send_changeset(session, remote, publication, bytes).await {
+            Ok((published, small)) => {
+                sent.extend(small);
+                keep(versions, sent);
+                return Ok(published);
+            }
             Err(PublishError::MissingBlobs(missing)) if tries < MAX_CHANGESETS => {
                 tracing::debug!(
                     missing = missing.len(),
                     "the server lacks bytes that it had"
                 );
-                // What was inline may not have been kept: it travels again with what is missing.
+                // What was inline may not have been kept: it travels again with what is missing, and
+                // whole, since what a difference refers to may be missing too.
                 let wanted: HashSet<Sha256Digest> = missing.into_iter().chain(inline).collect();
                 plan = plan::plan(&publication.changeset, |digest| !wanted.contains(digest));
                 announce(publication, &plan);
                 tries += 1;
             }
-            outcome => return outcome,
+            Err(error) => return Err(error),
         }
     }
+}
+
+/// The bytes that travel in a changeset's body.
+struct InlineBytes {
+    paths: HashSet<SitePath>,
+    deltas: HashMap<SitePath, Delta>,
+    bases: Bases,
+}
+
+/// Returns which versions the server has of what is put.
+fn bases_of(
+    publication: &Publication,
+    remote: &RemoteState,
+    versions: Option<&Arc<KeptVersions>>,
+) -> Bases {
+    let Some(versions) = versions else {
+        return Bases::default();
+    };
+    let old = |path: &SitePath| {
+        let entry = remote.manifest().get(path.as_str())?;
+        Some((path.clone(), entry.digest))
+    };
+    let puts = publication.changeset.puts.keys();
+    Bases {
+        versions: Some(Arc::clone(versions)),
+        digests: puts.filter_map(old).collect(),
+    }
+}
+
+/// Takes those large files out of what is staged that are small as a difference, so that they travel in
+/// the changeset.
+async fn large_deltas(
+    plan: &mut Plan,
+    publication: &Publication,
+    bases: &Bases,
+) -> Result<(HashMap<SitePath, Delta>, Sent), PublishError> {
+    let is_candidate = |blob: &Blob| {
+        blob.entry.size >= LARGE_FILE_BYTES
+            && bases.digests.contains_key(&blob.path)
+            && KeptVersions::is_wanted(&blob.path, &blob.entry)
+    };
+    let candidates: Vec<Blob> = plan
+        .staged
+        .iter()
+        .filter(|blob| is_candidate(blob))
+        .take(MOST_LARGE_DELTAS)
+        .cloned()
+        .collect();
+    if candidates.is_empty() {
+        return Ok((HashMap::new(), Vec::new()));
+    }
+    let bases = bases.clone();
+    let (deltas, sent) = on_blocking_thread(&publication.site, move |site| {
+        let mut deltas = HashMap::new();
+        let mut sent = Vec::new();
+        for Blob { path, entry } in candidates {
+            let bytes = site
+                .read(&path, &entry)
+                .map_err(|error| PublishError::reading(&path, error))?;
+            if let Some(delta) = bases.delta(&path, &bytes, MOST_DELTA_BYTES) {
+                deltas.insert(path, delta);
+                sent.push((entry.digest, bytes));
+            }
+        }
+        Ok((deltas, sent))
+    })
+    .await?;
+    plan.staged.retain(|blob| !deltas.contains_key(&blob.path));
+    plan.inline.extend(deltas.keys().cloned());
+    Ok((deltas, sent))
+}
+
+/// Keeps what the server has now, off the way of the next publish.
+fn keep(versions: Option<&Arc<KeptVersions>>, sent: Sent) {
+    let Some(versions) = versions.filter(|_| !sent.is_empty()) else {
+        return;
+    };
+    let versions = Arc::clone(versions);
+    // Nobody waits for it: what is not kept in time is sent whole.
+    drop(tokio::task::spawn_blocking(move || {
+        for (digest, bytes) in sent {
+            versions.keep(&digest, &bytes);
+        }
+    }));
 }
 
 fn announce(publication: &Publication, plan: &Plan) {
@@ -77,11 +193,17 @@ async fn send_changeset(
     session: &Session,
     remote: &RemoteState,
     publication: &Publication,
-    plan: Plan,
-) -> Result<Published, PublishError> {
+    inline: InlineBytes,
+) -> Result<(Published, Sent), PublishError> {
     let (changeset, note) = (Arc::clone(&publication.changeset), publication.note.clone());
-    let Frame { parts, digest } = on_blocking_thread(&publication.site, move |site| {
-        encode::changeset(&changeset, &plan.inline, &note, site)
+    let (Frame { parts, digest }, sent) = on_blocking_thread(&publication.site, move |site| {
+        let inline = Inline {
+            paths: &inline.paths,
+            deltas: inline.deltas,
+            bases: &inline.bases,
+            note: &note,
+        };
+        encode::changeset(&changeset, inline, site)
     })
     .await?;
     let if_match = remote.deploy_id().map(|id| format!("\"{id}\""));
@@ -89,7 +211,7 @@ async fn send_changeset(
         Some(base) => Precondition::IfMatch(base),
         None => Precondition::IfNoneMatch("*"),
     };
-    session
+    let published = session
         .call_json(Call {
             precondition,
             media_type: Some(CHANGESET_TYPE),
@@ -98,7 +220,8 @@ async fn send_changeset(
             patience: Patience::DURABLE,
             ..Call::new("POST", "/_icd/changesets")
         })
-        .await
+        .await?;
+    Ok((published, sent))
 }
 
 /// Brings `blobs` to the server, except those that it has: an earlier try may have sent them.

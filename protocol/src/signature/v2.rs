@@ -26,7 +26,7 @@ pub const SIGNATURE_HEADER: &str = "signature";
 pub const CONTENT_DIGEST_HEADER: &str = "content-digest";
 
 /// The label of the signature that this client makes.
-const LABEL: &str = "onsave";
+const LABEL: &str = "sig";
 
 /// Shortest and longest nonce, in characters. A bound keeps the server's memory of them small.
 const NONCE_LENGTH: std::ops::RangeInclusive<usize> = 16..=64;
@@ -167,8 +167,9 @@ impl SignedRequest<'_> {
             .iter()
             .map(|name| format!("\"{name}\""))
             .collect();
+        // The key says which algorithm it is for (RFC 9421, section 3.2): `alg` would be bytes of every save.
         let input = format!(
-            "({});created={};expires={};nonce=\"{}\";keyid=\"{}\";alg=\"hmac-sha256\"",
+            "({});created={};expires={};nonce=\"{}\";keyid=\"{}\"",
             names.join(" "),
             parameters.created,
             parameters.expires,
@@ -457,8 +458,8 @@ mod tests {
             signature: good.signature.clone(),
         };
         for headers in [
-            change("onsave=", "other="),
-            change("hmac-sha256", "rsa-pss-sha512"),
+            change("sig=", "other="),
+            change(";keyid", ";alg=\"rsa-pss-sha512\";keyid"),
             change(";nonce=\"0123456789abcdef\"", ""),
             change("0123456789abcdef", "short"),
             change("created=1777000000", "created=-5"),
@@ -466,7 +467,7 @@ mod tests {
             change("\"@method\"", "\"@method\";req"),
             change("\"@method\"", "\"@target-uri\""),
             change("(", "((("),
-            change("onsave=", ""),
+            change("sig=", ""),
         ] {
             assert!(verify(&headers, &request).is_err(), "{headers:?}");
         }

@@ -77,7 +77,7 @@ pub struct ChangesetHeader {
     #[serde(default)]
     pub puts: Vec<PutRecord>,
     /// Files that go; removing what is absent is allowed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removes: Vec<SitePath>,
     /// Who publishes, for the list of deploys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,8 +101,6 @@ pub struct Published {
     pub bytes: u64,
     /// Milliseconds from the request's last byte to the answer.
     pub server_ms: f64,
-    /// Always true; for clients of the first generation.
-    pub ok: bool,
 }
 
 /// One blob of a pack.

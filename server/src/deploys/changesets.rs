@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use http::{Response, StatusCode, request::Parts};
+use http::{Response, StatusCode, header::CACHE_CONTROL, request::Parts};
 use onsave_protocol::{
     Changeset, DeployId, FileEntry, SitePath,
     limits::MAX_NOTE_BYTES,
@@ -110,9 +110,12 @@ pub(super) fn published(committed: &Committed, arrived: Instant) -> Response<Rep
         files: committed.files,
         bytes: committed.bytes,
         server_ms: milliseconds_since(arrived),
-        ok: true,
     };
-    json(StatusCode::OK, &published)
+    let mut response = json(StatusCode::OK, &published);
+    // Nothing caches the answer to a POST unasked (RFC 9110, section 9.3.3); this one is bytes of every
+    // save.
+    response.headers_mut().remove(CACHE_CONTROL);
+    response
 }
 
 impl FrameHeader for ChangesetHeader {
