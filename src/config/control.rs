@@ -31,8 +31,8 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Option<ControlConfig> {
         && !address.ip().is_loopback()
         && hosts.is_empty()
     {
-        let problem = "is reached from other machines: name in control.allow_hosts the hosts that it \
-                       is asked under, or use a loopback address such as \"127.0.0.1:4747\"";
+        let problem = "must be a loopback address such as \"127.0.0.1:4747\"; where other machines \
+                       shall reach it, control.allow_hosts has to name the hosts it is asked under";
         reading.contradiction(&keys::CONTROL_LISTEN, problem.to_owned());
     }
     Some(ControlConfig {

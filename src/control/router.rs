@@ -118,13 +118,10 @@ pub(super) fn find(method: &Method, path: &str) -> Result<Route, NoCall> {
 
 /// Returns whether a path is the one of a call.
 fn matches(template: &str, path: &str) -> bool {
-    let (mut parts, mut given) = (template.split('/'), path.split('/'));
-    let alike =
+    let (parts, given) = (template.split('/'), path.split('/'));
+    let is_alike =
         |(part, given): (&str, &str)| part == given || (part.starts_with('{') && !given.is_empty());
-    // As many parts, and each alike.
-    parts.by_ref().zip(given.by_ref()).all(alike)
-        && parts.next().is_none()
-        && given.next().is_none()
+    parts.clone().count() == given.clone().count() && parts.zip(given).all(is_alike)
 }
 
 impl Route {
