@@ -8,7 +8,7 @@
 //! ```
 //!
 //! HTTP and JSON over a Unix socket in the site's state folder, which only its owner can open, and
-//! over an address, which browsers reach and [`guard`] protects. Both have the same calls. Owns the
+//! over an address, which browsers reach and `guard` protects. Both have the same calls. Owns the
 //! listeners and what is told; the daemon alone decides what its rounds do. A daemon whose listeners
 //! cannot be made works without them.
 //!
