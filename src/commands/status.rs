@@ -162,6 +162,8 @@ impl From<crate::control::client::ControlError> for CommandError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::control::status::StateWord;
 
@@ -200,7 +202,10 @@ mod tests {
             since_unix_ms: 1_777_000_000_000,
             paused: false,
             held: None,
-            publishes: vec![publish(1, &["index.html"]), publish(12, &["a", "b"])],
+            publishes: vec![
+                Arc::new(publish(1, &["index.html"])),
+                Arc::new(publish(12, &["a", "b"])),
+            ],
         };
         assert_eq!(
             text(&status, &TimeZone::UTC),

@@ -1,5 +1,7 @@
 //! How a site stands and what its publishes were, as JSON; and how a call is refused.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 /// How many publishes are remembered.
@@ -36,8 +38,8 @@ pub struct Status {
     pub paused: bool,
     /// What a publish would do that waits for a person's yes.
     pub held: Option<HeldPublish>,
-    /// The last publishes, the newest first.
-    pub publishes: Vec<PublishRecord>,
+    /// The last publishes, the newest first; shared, since the status is copied at each change.
+    pub publishes: Vec<Arc<PublishRecord>>,
 }
 
 impl Status {

@@ -151,7 +151,7 @@ impl Daemon {
         if let Outcome::Published(report, timings) = outcome {
             let record = record(report, *timings, wall_clock::now());
             self.requests.control.tell(|status| {
-                status.publishes.insert(0, record);
+                status.publishes.insert(0, Arc::new(record));
                 status.publishes.truncate(KEPT_PUBLISHES);
             });
         }
