@@ -21,7 +21,7 @@ use onsave_protocol::DeployId;
 pub use self::{
     domain::{DomainArgs, DomainCommand, DomainName},
     service::{ServiceArgs, ServiceCommand, ServiceLogsArgs, ServiceStatusArgs},
-    status::{StatusArgs, SwitchArgs},
+    status::{LogsArgs, OpenArgs, StatusArgs, SwitchArgs},
 };
 use self::{
     examples::{
@@ -120,6 +120,10 @@ pub enum Command {
     Pause(SwitchArgs),
     /// Tell a running watch to publish saves again.
     Resume(SwitchArgs),
+    /// Show the last lines of a running watch's log.
+    Logs(LogsArgs),
+    /// Open the dashboard of a running watch in a browser.
+    Open(OpenArgs),
     /// List the deploys on the target, or show what one of them changed.
     #[command(after_long_help = DEPLOYS_EXAMPLES)]
     Deploys(DeploysArgs),
@@ -347,6 +351,8 @@ impl Cli {
                 | Command::Status(_)
                 | Command::Pause(_)
                 | Command::Resume(_)
+                | Command::Logs(_)
+                | Command::Open(_)
                 | Command::Deploys(_)
                 | Command::Rollback(_)
                 | Command::Init
@@ -375,6 +381,7 @@ impl Command {
             Self::Destroy(args) => args.json,
             Self::Status(args) => args.json,
             Self::Pause(args) | Self::Resume(args) => args.json,
+            Self::Logs(args) => args.json,
             Self::Deploys(args) => args.json,
             Self::Rollback(args) => args.json,
             Self::Check(args) => args.json,
@@ -383,6 +390,7 @@ impl Command {
             | Self::Completions(_)
             | Self::Man(_)
             | Self::Service(_)
+            | Self::Open(_)
             | Self::Watch(_) => false,
         }
     }

@@ -13,8 +13,10 @@ mod doctor;
 mod domain;
 mod failure;
 mod init;
+mod logs;
 mod man;
 mod man_page;
+mod open;
 mod provision;
 mod publish;
 mod rollback;
@@ -30,7 +32,7 @@ use std::{
 
 #[cfg(test)]
 pub(crate) use self::init::EXAMPLE;
-pub use self::{init::InitError, man::ManError, service::ServiceError};
+pub use self::{init::InitError, man::ManError, open::OpenError, service::ServiceError};
 use crate::{
     build::BuildError,
     cli::{Cli, Command, SecretArgs, SecretCommand, WatchArgs},
@@ -88,6 +90,9 @@ pub enum CommandError {
     /// The daemon of the site cannot be asked.
     #[error(transparent)]
     Control(ControlError),
+    /// The dashboard could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// The app on Fly.io could not be made or kept.
     #[error(transparent)]
     Provision(#[from] ProvisionError),
@@ -222,6 +227,7 @@ impl CommandError {
             | Self::ForeignFlyToml { .. }
             | Self::NotConfirmed { .. }
             | Self::Control(_)
+            | Self::Open(_)
             | Self::NoApp { .. }
             | Self::OthersInApp { .. }
             | Self::GivenSecret { .. }
@@ -249,6 +255,7 @@ impl CommandError {
             Self::Build(error) => error.hint(),
             Self::Provision(error) => error.hint(),
             Self::Control(error) => error.hint(),
+            Self::Open(error) => Some(error.hint()),
             Self::NotFly => {
                 Some("set kind = \"fly\" below [target] in onsave.toml, or give --target fly".to_owned())
             }
@@ -334,15 +341,23 @@ pub async fn run(
         Command::Completions(args) => completions::run(&args, out),
         Command::Man(args) => man::run(&args, &surroundings.working_folder, out),
         Command::Watch(_) => {
-            let (loaded, state) = start_loaded(surroundings, &flags)?;
-            watch::run(loaded, &state, (surroundings, &flags), out).await
+            let loaded = config::load(surroundings, &flags)?;
+            let logs = telemetry::start_kept(&loaded.config.log, surroundings)?;
+            let state = state_of(&loaded, surroundings)?;
+            Box::pin(watch::run(
+                (loaded, logs),
+                &state,
+                (surroundings, &flags),
+                out,
+            ))
+            .await
         }
         Command::Service(args) => service::run(&args.command, (surroundings, &flags), out),
         command => {
             let shape = Shape::asked(command.wants_json());
             let outcome = async {
                 let (config, state) = start(surroundings, &flags)?;
-                text_of(command, (config, &state), out).await
+                Box::pin(text_of(command, (config, &state), out)).await
             };
             let outcome = outcome.await;
             print(outcome, shape, out)
@@ -367,6 +382,8 @@ async fn text_of(
         Command::Status(args) => status::run(&args, state, out).await,
         Command::Pause(args) => status::switch("/v1/pause", args.json, state).await,
         Command::Resume(args) => status::switch("/v1/resume", args.json, state).await,
+        Command::Logs(args) => logs::run(&args, state, out).await,
+        Command::Open(args) => open::run(&args, state).await,
         Command::Deploys(args) => deploys::run(&args, config, state).await,
         Command::Rollback(args) => rollback::run(&args, config, state).await,
         // These print by themselves.
@@ -416,22 +433,18 @@ fn start(
     surroundings: &Surroundings,
     flags: &FlagLayer,
 ) -> Result<(Config, SiteState), CommandError> {
-    let (loaded, state) = start_loaded(surroundings, flags)?;
+    let loaded = config::load(surroundings, flags)?;
+    telemetry::start(&loaded.config.log, surroundings)?;
+    let state = state_of(&loaded, surroundings)?;
     Ok((loaded.config, state))
 }
 
-/// As [`start`], for a command that reads the configuration again later.
-fn start_loaded(
-    surroundings: &Surroundings,
-    flags: &FlagLayer,
-) -> Result<(Loaded, SiteState), CommandError> {
-    let loaded = config::load(surroundings, flags)?;
-    telemetry::start(&loaded.config.log, surroundings)?;
+/// Tells the warnings, and returns the site's state folder.
+fn state_of(loaded: &Loaded, surroundings: &Surroundings) -> Result<SiteState, CommandError> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let state = SiteState::locate(surroundings, &loaded.config.root)?;
-    Ok((loaded, state))
+    Ok(SiteState::locate(surroundings, &loaded.config.root)?)
 }
 
 /// Returns `value` as one line of JSON.

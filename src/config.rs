@@ -12,6 +12,7 @@
 //! | `raw` | from what was typed to checked values, collecting every fault |
 //! | `sections` | what each key may hold, and the rules between keys |
 //! | `build` | the section of the build command |
+//! | `control` | the section of the API on loopback |
 //! | `fly` | the section of the app on Fly.io |
 //! | `load` | which file, and the order of all that |
 //! | `url` | the URLs; only user of the `url` crate |
@@ -24,6 +25,7 @@
 
 mod app_name;
 mod build;
+mod control;
 mod edit;
 mod fault;
 mod file;
@@ -50,6 +52,7 @@ pub(crate) use self::fly::{TOKEN_SETTING, checked_domain};
 pub use self::{
     app_name::app_name_of,
     build::{BuildCommand, BuildConfig, OnChange},
+    control::ControlConfig,
     edit::{EditError, KeyValue, set_keys},
     fault::{ConfigError, Fault},
     file::{FILE_NAME, quoted},
@@ -79,6 +82,8 @@ pub struct Config {
     pub watch: WatchConfig,
     /// How a publish is made.
     pub publish: PublishConfig,
+    /// Where and for whom the daemon's API listens.
+    pub control: ControlConfig,
     /// What is logged.
     pub log: LogConfig,
 }

@@ -1,27 +1,46 @@
-//! The control socket of a daemon: how its site stands, for whoever asks, and a few things to ask for.
+//! The control API of a daemon: how its site stands, for whoever asks, and a few things to ask for.
 //!
 //! ```text
-//! onsave status, pause, resume ──► control.sock ──► server ──► Asked ──► daemon
-//!                                                     ▲                    │
-//!                                                     └──── Status ◄───────┘
+//! onsave status, pause, … ──► control.sock ─┐                             ┌─► Asked ──► daemon
+//!                                           ├─► guard ─► router ─► calls ─┤               │
+//! dashboard, a CMS ──► 127.0.0.1:4747 ──────┘     ▲                       └─► errands     │
+//!                                                 └───── Status, log lines ◄──────────────┘
 //! ```
 //!
-//! HTTP and JSON over a Unix socket in the site's state folder, which only its owner can open: there
-//! is no password, and nothing listens on a network. Owns the socket and what is told; the daemon
-//! alone decides what is done. A daemon whose socket cannot be made works without one.
+//! HTTP and JSON over a Unix socket in the site's state folder, which only its owner can open, and
+//! over an address, which browsers reach and `guard` protects. Both have the same calls. Owns the
+//! listeners and what is told; the daemon alone decides what its rounds do. A daemon whose listeners
+//! cannot be made works without them.
 //!
-//! | call | does |
+//! | module | holds |
 //! |---|---|
-//! | `GET /v1/status` | how the site stands |
-//! | `GET /v1/events` | the same as server-sent events, at once and whenever it changes |
-//! | `POST /v1/publish` | publishes now, and answers when that is over |
-//! | `POST /v1/pause`, `POST /v1/resume` | saves are not published, or are again |
+//! | `connections`, `loopback` | the listeners, their limits and patience |
+//! | `guard`, `token` | who may do what; pure |
+//! | `router`, `query` | which call a request means; pure |
+//! | `calls`, `reply`, `events` | requests in, answers out |
+//! | `errands` | what is asked of the server, the folder and the platform, beside the daemon's rounds |
+//! | `status`, `answers` | the JSON |
+//! | `dashboard` | the page |
+//! | `client` | the other side of the socket |
+//!
+//! `openapi.json` describes the calls, docs/API.md tells them to people.
 
+pub mod answers;
+mod calls;
 pub mod client;
-mod server;
+mod connections;
+mod dashboard;
+pub mod errands;
+mod events;
+mod guard;
+mod loopback;
+mod query;
+mod reply;
+mod router;
 pub mod status;
+mod token;
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
 use tokio::{
     net::UnixListener,
@@ -29,7 +48,14 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::status::{PublishNow, Published, Status};
+use self::{
+    calls::Shared,
+    connections::Listener,
+    errands::Errands,
+    status::{PublishNow, Published, Status},
+};
+pub use self::{loopback::Loopback, token::Token};
+use crate::log_ring::LogRing;
 
 /// Requests that wait for the daemon at most; more are refused.
 const MOST_WAITING: usize = 16;
@@ -54,17 +80,32 @@ pub enum Asked {
         /// As above.
         done: oneshot::Sender<()>,
     },
+    /// Nothing; the server went back to an earlier deploy, as somebody asked.
+    WentBack {
+        /// The deploy that is current now.
+        deploy_id: String,
+    },
 }
 
-/// The daemon's end of the control socket; dropping it ends the socket.
+/// The daemon's end of the control API; dropping it ends the listeners.
 #[derive(Debug)]
 pub struct Control {
     asked: mpsc::Receiver<Asked>,
     status: watch::Sender<Status>,
-    /// Ends with this value.
-    _server: JoinSet<()>,
+    shared: Shared,
+    /// End with this value.
+    listeners: JoinSet<()>,
     /// Removed with this value.
-    _socket: Option<Socket>,
+    socket: Option<Socket>,
+}
+
+/// What answers are made from, besides the status.
+#[derive(Debug, Default)]
+pub struct Means {
+    /// Asks the server and looks at the folder; without, such calls are refused.
+    pub errands: Option<Errands>,
+    /// The last lines of the log.
+    pub logs: LogRing,
 }
 
 /// The socket's file.
@@ -79,13 +120,34 @@ impl Drop for Socket {
 }
 
 impl Control {
+    /// Returns one that nobody reaches yet.
+    #[must_use]
+    pub fn new(status: Status, means: Means) -> Self {
+        let (ask, asked) = mpsc::channel(MOST_WAITING);
+        let (status, told) = watch::channel(status);
+        let shared = Shared {
+            ask,
+            told,
+            errands: means.errands.map(Arc::new),
+            logs: means.logs,
+            under_way: Arc::default(),
+        };
+        Self {
+            asked,
+            status,
+            shared,
+            listeners: JoinSet::new(),
+            socket: None,
+        }
+    }
+
     /// Listens at `path`, where no other daemon of the site does: the caller holds the site's lock.
     ///
     /// # Errors
     ///
     /// When the socket cannot be made: the path is longer than the system takes (107 bytes), or the
     /// folder cannot be written.
-    pub fn listen(path: PathBuf, status: Status) -> io::Result<Self> {
+    pub fn listen_at(&mut self, path: PathBuf) -> io::Result<()> {
         // What a killed daemon left.
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -93,32 +155,24 @@ impl Control {
         }
         // The folder is its owner's alone.
         let listener = UnixListener::bind(&path)?;
-        let (ask, asked) = mpsc::channel(MOST_WAITING);
-        let (status, told) = watch::channel(status);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(server::serve(listener, server::Shared { ask, told }));
-        Ok(Self {
-            asked,
-            status,
-            _server: tasks,
-            _socket: Some(Socket(path)),
-        })
+        self.socket = Some(Socket(path));
+        self.serve(Listener::Socket(listener));
+        Ok(())
     }
 
-    /// Returns one that nobody can reach.
-    #[must_use]
-    pub fn unreachable(status: Status) -> Self {
-        // Its sender is gone, so that nothing is ever asked.
-        let (_, asked) = mpsc::channel(1);
-        Self {
-            asked,
-            status: watch::channel(status).0,
-            _server: JoinSet::new(),
-            _socket: None,
-        }
+    /// Listens on an address, and tells where.
+    pub fn listen_on(&mut self, loopback: Loopback) {
+        let url = loopback.url();
+        self.tell(|status| status.address = Some(url));
+        self.serve(loopback.into_listener());
     }
 
-    /// Returns what is asked for next; waits for ever where nobody can ask. Cancel-safe.
+    fn serve(&mut self, listener: Listener) {
+        let served = connections::serve(listener, self.shared.clone());
+        self.listeners.spawn(served);
+    }
+
+    /// Returns what is asked for next; waits for ever where nobody asks. Cancel-safe.
     pub async fn next(&mut self) -> Asked {
         match self.asked.recv().await {
             Some(asked) => asked,

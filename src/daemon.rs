@@ -344,7 +344,7 @@ impl Daemon {
         self.round_is_long = None;
         self.speech.outcome(&finished.outcome, &self.config.dir);
         self.standing.outcome(&finished.outcome, &self.config.dir);
-        self.answer(&finished.outcome);
+        self.answer(&finished.outcome, &hands.publisher);
         if let Outcome::Published(report, _) = &finished.outcome {
             self.check_live(report);
             self.upkeep.published(&report.changeset, now);

@@ -156,6 +156,17 @@ impl Publisher {
         self.versions.as_ref()
     }
 
+    /// Returns another publisher over the same connections and with the same secret, which knows
+    /// nothing of the server yet. What it sends is counted among what this one sends.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self {
+            session: Arc::clone(&self.session),
+            known: None,
+            versions: None,
+        }
+    }
+
     /// Returns what opens the connection ahead of a publish.
     #[must_use]
     pub fn warmer(&self) -> Warmer {
@@ -347,12 +358,17 @@ impl Publisher {
         };
         publication.progress.finish();
         let counts = ChangeCounts::of(&publication.changeset, &known.remote);
+        let before = known.remote.manifest();
+        let puts = publication.changeset.puts.keys();
+        let added = puts.filter(|path| before.get(path.as_str()).is_none());
+        let added = added.cloned().collect();
         known
             .remote
             .advance(&publication.changeset, deploy_id.clone());
         Ok(PublishReport {
             deploy_id,
             changeset: Arc::clone(&publication.changeset),
+            added,
             counts,
             wire: self.session.wire().since(wire),
             send: started.elapsed(),

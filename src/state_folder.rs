@@ -13,6 +13,8 @@
 //!     build.lock      held while it runs
 //!     stat-index      the scan's cache of digests
 //!     control.sock    where the daemon listens for its commands
+//!     control-token   what the daemon's API is asked with over an address; as `secret`
+//!     open.html       leads a browser to the dashboard; 0600, since it holds the token
 //!     last-publish    what the last publish left on the target
 //! ```
 //!
@@ -185,6 +187,34 @@ impl SiteState {
     #[must_use]
     pub fn control_socket(&self) -> PathBuf {
         self.folder.join("control.sock")
+    }
+
+    /// Returns where the token of the daemon's API is.
+    #[must_use]
+    pub fn control_token_file(&self) -> PathBuf {
+        self.folder.join("control-token")
+    }
+
+    /// Returns the token of the daemon's API; makes it first where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`] when it cannot be read or made.
+    pub fn control_token(&self) -> Result<Secret, StateError> {
+        self.secret_in(&self.control_token_file())
+    }
+
+    /// Writes the page that leads a browser to the dashboard, for its owner alone, and returns where.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Write`].
+    pub fn write_opening_page(&self, text: &str) -> Result<PathBuf, StateError> {
+        let path = self.folder.join("open.html");
+        match write_durably(&path, text) {
+            Ok(()) => Ok(path),
+            Err(source) => Err(StateError::Write { path, source }),
+        }
     }
 
     /// Returns where the publisher keeps what it last published.

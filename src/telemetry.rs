@@ -20,6 +20,7 @@ use tracing_subscriber::{
 
 use crate::{
     config::{LogConfig, LogFormat},
+    log_ring::LogRing,
     surroundings::{Stream, Surroundings},
 };
 
@@ -64,6 +65,19 @@ pub fn check_filter(text: &str) -> Result<(), FilterError> {
 pub fn start(log: &LogConfig, surroundings: &Surroundings) -> Result<(), TelemetryError> {
     let subscriber = subscriber(log, surroundings, io::stderr)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryError::AlreadyStarted)
+}
+
+/// As [`start`], and returns the last lines as they come.
+///
+/// # Errors
+///
+/// [`TelemetryError`].
+pub fn start_kept(log: &LogConfig, surroundings: &Surroundings) -> Result<LogRing, TelemetryError> {
+    let ring = LogRing::default();
+    let subscriber = subscriber(log, surroundings, io::stderr)?.with(ring.clone());
+    tracing::subscriber::set_global_default(subscriber)
+        .map_err(|_| TelemetryError::AlreadyStarted)?;
+    Ok(ring)
 }
 
 /// Returns what [`start`] installs, writing to `writer`.

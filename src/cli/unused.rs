@@ -36,6 +36,8 @@ impl Cli {
             Some(Command::Status(_)) => ("status", &[DIR]),
             Some(Command::Pause(_)) => ("pause", &[DIR]),
             Some(Command::Resume(_)) => ("resume", &[DIR]),
+            Some(Command::Logs(_)) => ("logs", &[DIR]),
+            Some(Command::Open(_)) => ("open", &[DIR]),
             Some(Command::Deploys(_)) => ("deploys", &[DIR]),
             Some(Command::Rollback(_)) => ("rollback", &[DIR]),
             Some(Command::Init) => ("init", &[TARGET, LOG_FORMAT, QUIET, VERBOSE]),

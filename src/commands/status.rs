@@ -11,7 +11,7 @@ use crate::{
     cli::StatusArgs,
     control::{
         client::ControlClient,
-        status::{PublishRecord, Status},
+        status::{Change, ChangedPath, PublishRecord, Status},
     },
     state_folder::SiteState,
 };
@@ -100,6 +100,10 @@ fn text(status: &Status, zone: &TimeZone) -> String {
         status.pid,
         status.version,
     );
+    if let Some(address) = &status.address {
+        // Writing to a string cannot fail.
+        let _infallible = writeln!(text, "dashboard at {address} (`onsave open` opens it)");
+    }
     if !status.publishes.is_empty() {
         text.push_str("last publishes:\n");
     }
@@ -119,7 +123,8 @@ fn text(status: &Status, zone: &TimeZone) -> String {
 fn what(publish: &PublishRecord) -> String {
     let files = publish.added + publish.changed + publish.removed;
     if files <= publish.paths.len() && files <= 3 {
-        publish.paths.join(", ")
+        let names: Vec<String> = publish.paths.iter().map(name).collect();
+        names.join(", ")
     } else {
         format!(
             "{} added, {} changed, {} removed",
@@ -128,7 +133,14 @@ fn what(publish: &PublishRecord) -> String {
     }
 }
 
-fn time(unix_ms: u64, zone: &TimeZone) -> String {
+fn name(changed: &ChangedPath) -> String {
+    match changed.change {
+        Change::Added | Change::Changed => changed.path.clone(),
+        Change::Removed => format!("-{}", changed.path),
+    }
+}
+
+pub(super) fn time(unix_ms: u64, zone: &TimeZone) -> String {
     let timestamp = i64::try_from(unix_ms)
         .ok()
         .and_then(|ms| Timestamp::from_millisecond(ms).ok());
@@ -150,6 +162,8 @@ impl From<crate::control::client::ControlError> for CommandError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::control::status::StateWord;
 
@@ -159,11 +173,21 @@ mod tests {
             deploy_id: "1".into(),
             at_unix_ms: 1_777_000_000_000,
             took_ms: 34,
+            settle_ms: 26.0,
+            scan_ms: 2.5,
+            send_ms: 5.5,
+            server_ms: None,
             added,
             changed: 0,
             removed: 0,
             sent_bytes: 10,
-            paths: paths.iter().map(ToString::to_string).collect(),
+            paths: paths
+                .iter()
+                .map(|path| ChangedPath {
+                    path: (*path).to_owned(),
+                    change: Change::Added,
+                })
+                .collect(),
         };
         let status = Status {
             version: "0.1.0".into(),
@@ -171,17 +195,24 @@ mod tests {
             app: "my-site".into(),
             dir: "/site/deploy".into(),
             url: "https://my-site.fly.dev".into(),
+            address: Some("http://127.0.0.1:4747".into()),
+            live: None,
             state: StateWord::Held,
             detail: Some("would remove 11 of 12 files".into()),
             since_unix_ms: 1_777_000_000_000,
             paused: false,
-            publishes: vec![publish(1, &["index.html"]), publish(12, &["a", "b"])],
+            held: None,
+            publishes: vec![
+                Arc::new(publish(1, &["index.html"])),
+                Arc::new(publish(12, &["a", "b"])),
+            ],
         };
         assert_eq!(
             text(&status, &TimeZone::UTC),
             "my-site  held: would remove 11 of 12 files, since 03:06:40\n\
              https://my-site.fly.dev\n\
              watching /site/deploy (process 7, onsave 0.1.0)\n\
+             dashboard at http://127.0.0.1:4747 (`onsave open` opens it)\n\
              last publishes:\n  \
                03:06:40      34 ms  index.html\n  \
                03:06:40      34 ms  12 added, 0 changed, 0 removed\n"

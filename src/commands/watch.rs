@@ -6,11 +6,12 @@ use onsave_server::service_manager::ServiceManager;
 
 use super::CommandError;
 use crate::{
-    config::{self, Config, FlagLayer, Loaded, TargetConfig},
+    config::{self, Config, ControlConfig, FlagLayer, Loaded, TargetConfig},
     config_watch::ConfigWatch,
-    control::{Control, status::Status},
+    control::{Control, Loopback, Means, Token, errands::Errands, status::Status},
     daemon::{self, Builds, Parts},
     ignore_rules::SharedRules,
+    log_ring::LogRing,
     publish::PublishError,
     scan::Scanner,
     shutdown,
@@ -29,6 +30,8 @@ struct Listeners<'a> {
     manager: ServiceManager,
     /// Asks for another look at the configuration.
     config_watch: ConfigWatch,
+    /// The last lines of the log.
+    logs: LogRing,
     /// The person.
     out: &'a mut dyn Write,
 }
@@ -40,7 +43,7 @@ struct Listeners<'a> {
 /// [`CommandError`], when the daemon cannot start, or the embedded server ends by itself. What can
 /// pass by itself (no site folder, no answer from the target) is waited for instead.
 pub(super) async fn run(
-    loaded: Loaded,
+    (loaded, logs): (Loaded, LogRing),
     state: &SiteState,
     (surroundings, flags): (&Surroundings, &FlagLayer),
     out: &mut dyn Write,
@@ -62,6 +65,7 @@ pub(super) async fn run(
     let listeners = Listeners {
         manager,
         config_watch,
+        logs,
         out,
     };
     let outcome = watch(&config, state, &mut target, (stop, listeners)).await;
@@ -79,6 +83,7 @@ async fn watch(
     let Listeners {
         manager,
         config_watch,
+        logs,
         out,
     } = listeners;
     let live = LiveVerifier::of_site(&config.publish, target.url()).map_err(|source| {
@@ -87,6 +92,17 @@ async fn watch(
     })?;
     let folder = SiteFolder::new(config.dir.clone());
     let rules = Arc::new(SharedRules::default());
+    let publisher = target.publisher()?;
+    let status = Status {
+        dir: config.dir.display().to_string(),
+        url: config.publish.site_url(target.url()).to_owned(),
+        ..Status::starting(&config.app)
+    };
+    let errands = Errands::new(Arc::clone(config), state.clone(), &publisher);
+    let means = Means {
+        errands: Some(errands),
+        logs,
+    };
     let parts = Parts {
         watcher: Watcher::start(folder.clone(), &config.watch, Arc::clone(&rules)),
         scanner: Scanner::new(folder, state.folder().to_owned(), rules),
@@ -94,7 +110,7 @@ async fn watch(
             .build
             .as_ref()
             .map(|build| Builds::start(config, build, state)),
-        publisher: target.publisher()?,
+        publisher,
         mender: target.take_mender(),
         live,
         last_publish: state.last_publish(),
@@ -102,7 +118,7 @@ async fn watch(
         target_url: target.url().to_owned(),
         config_watch,
         manager,
-        control: control(config, state, config.publish.site_url(target.url())),
+        control: control(config, state, (status, means)).await,
     };
     writeln!(out, "watching {}", config.dir.display())?;
     let doing = match config.target {
@@ -130,19 +146,41 @@ fn config_watch(
     )
 }
 
-/// Listens on the control socket; without one, the daemon does its work all the same.
-fn control(config: &Config, state: &SiteState, url: &str) -> Control {
-    let status = Status {
-        dir: config.dir.display().to_string(),
-        url: url.to_owned(),
-        ..Status::starting(&config.app)
-    };
+/// Listens for whoever asks; without listeners, the daemon does its work all the same.
+async fn control(config: &Arc<Config>, state: &SiteState, means: (Status, Means)) -> Control {
+    let (status, means) = means;
+    let mut control = Control::new(status, means);
     let path = state.control_socket();
-    Control::listen(path.clone(), status.clone()).unwrap_or_else(|error| {
+    if let Err(error) = control.listen_at(path.clone()) {
         tracing::warn!(
             path = %path.display(), %error,
             "`onsave status` will not find this daemon: its socket cannot be made"
         );
-        Control::unreachable(status)
-    })
+    }
+    match loopback(&config.control, state).await {
+        Ok(None) => {}
+        Ok(Some(loopback)) => {
+            tracing::info!(
+                "the dashboard is at {}; `onsave open` shows it",
+                loopback.url()
+            );
+            control.listen_on(loopback);
+        }
+        Err(error) => {
+            let error = crate::error_report::with_causes(error.as_ref());
+            tracing::warn!("there is no dashboard: {error}; control.listen names its address");
+        }
+    }
+    control
+}
+
+async fn loopback(
+    config: &ControlConfig,
+    state: &SiteState,
+) -> Result<Option<Loopback>, Box<dyn std::error::Error + Send + Sync>> {
+    if config.listen.is_none() {
+        return Ok(None);
+    }
+    let token = Token::new(state.control_token()?);
+    Ok(Loopback::bind(config, token).await?)
 }

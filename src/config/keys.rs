@@ -89,11 +89,14 @@ pub(crate) static PUBLISH_MAX_REMOVAL_PERCENT: Key =
 pub(crate) static PUBLISH_BY: Key = key("publish.by");
 pub(crate) static PUBLISH_VERIFY_LIVE: Key = with_default("publish.verify_live", "true");
 pub(crate) static PUBLISH_PUBLIC_URL: Key = key("publish.public_url");
+pub(crate) static CONTROL_LISTEN: Key = with_default("control.listen", "127.0.0.1:4747");
+pub(crate) static CONTROL_ALLOW_ORIGINS: Key = with_default("control.allow_origins", "");
+pub(crate) static CONTROL_ALLOW_HOSTS: Key = with_default("control.allow_hosts", "");
 pub(crate) static LOG_FORMAT: Key = with_default("log.format", "pretty");
 pub(crate) static LOG_FILTER: Key = with_default("log.filter", "info,onsave_server=warn");
 
 /// Every key, in the order in which they are shown.
-pub(crate) static ALL: [&Key; 47] = [
+pub(crate) static ALL: [&Key; 50] = [
     &APP,
     &DIR,
     &BUILD_COMMAND,
@@ -139,6 +142,9 @@ pub(crate) static ALL: [&Key; 47] = [
     &PUBLISH_BY,
     &PUBLISH_VERIFY_LIVE,
     &PUBLISH_PUBLIC_URL,
+    &CONTROL_LISTEN,
+    &CONTROL_ALLOW_ORIGINS,
+    &CONTROL_ALLOW_HOSTS,
     &LOG_FORMAT,
     &LOG_FILTER,
 ];

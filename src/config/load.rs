@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    BuildConfig, Config, ConfigError, FlagLayer, LogConfig, PublishConfig, Setting, Source,
-    TargetConfig, WatchConfig,
+    BuildConfig, Config, ConfigError, ControlConfig, FlagLayer, LogConfig, PublishConfig, Setting,
+    Source, TargetConfig, WatchConfig,
     fault::Fault,
     file::{self, FileContents},
     keys,
@@ -62,6 +62,8 @@ pub struct Parts {
     pub watch: Option<WatchConfig>,
     /// How a publish is made.
     pub publish: Option<PublishConfig>,
+    /// Where and for whom the daemon's API listens.
+    pub control: Option<ControlConfig>,
     /// What is logged.
     pub log: Option<LogConfig>,
 }
@@ -100,6 +102,7 @@ impl Examined {
             target: parts.target.clone()?,
             watch: parts.watch.clone()?,
             publish: parts.publish.clone()?,
+            control: parts.control.clone()?,
             log: parts.log.clone()?,
         })
     }

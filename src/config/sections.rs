@@ -18,6 +18,7 @@ use super::{
     LocalTarget, LogConfig, LogFormat, PollMode, PublishConfig, Source, TargetConfig, UrlTarget,
     WatchConfig, app_name,
     build::BuildSection,
+    control,
     fly::{self, FlySection, GivenSecret},
     keys,
     layers::Entry,
@@ -41,6 +42,7 @@ pub(super) fn read_parts(
     let target = read_target(reading, surroundings, dir.as_deref());
     let watch = read_watch(reading);
     let publish = read_publish(reading);
+    let control = control::read(reading);
     let log = read_log(reading);
     if let (Some(TargetConfig::Local(local)), Some(dir)) = (&target, &dir) {
         keep_apart(reading, dir, &local.volume);
@@ -52,6 +54,7 @@ pub(super) fn read_parts(
         target,
         watch,
         publish,
+        control,
         log,
     }
 }

@@ -121,6 +121,14 @@ fn nothing_said_gives_the_defaults() {
         }
     );
     assert_eq!(
+        config.control,
+        ControlConfig {
+            listen: Some(([127, 0, 0, 1], 4747).into()),
+            allow_origins: Vec::new(),
+            allow_hosts: Vec::new(),
+        }
+    );
+    assert_eq!(
         config.log,
         LogConfig {
             format: LogFormat::Pretty,
@@ -147,7 +155,7 @@ fn nothing_said_gives_the_defaults() {
 /// Three values for each key, as the file, a variable and a flag would write them.
 ///
 /// The third column is quoted where TOML wants it.
-const THREE_VALUES: [(&Key, [&str; 3], &str); 47] = [
+const THREE_VALUES: [(&Key, [&str; 3], &str); 50] = [
     (&keys::APP, ["a", "b", "c"], "\""),
     (&keys::DIR, ["/a", "/b", "/c"], "\""),
     (&keys::BUILD_COMMAND, ["a", "b", "c"], "\""),
@@ -225,6 +233,17 @@ const THREE_VALUES: [(&Key, [&str; 3], &str); 47] = [
         ["http://a", "http://b", "http://c"],
         "\"",
     ),
+    (
+        &keys::CONTROL_LISTEN,
+        ["127.0.0.1:1", "[::1]:2", "off"],
+        "\"",
+    ),
+    (
+        &keys::CONTROL_ALLOW_ORIGINS,
+        ["http://a", "http://b", "http://c"],
+        "\"",
+    ),
+    (&keys::CONTROL_ALLOW_HOSTS, ["a", "b", "c"], "\""),
     (&keys::LOG_FORMAT, ["json", "pretty", "json"], "\""),
     (&keys::LOG_FILTER, ["warn", "debug", "trace"], "\""),
 ];
@@ -448,6 +467,9 @@ fn each_key_refuses_what_it_cannot_be() {
         (&keys::PUBLISH_BY, &["two\nlines"]),
         (&keys::PUBLISH_VERIFY_LIVE, &["on"]),
         (&keys::PUBLISH_PUBLIC_URL, &["example.org"]),
+        (&keys::CONTROL_LISTEN, &["4747", "0.0.0.0:4747"]),
+        (&keys::CONTROL_ALLOW_ORIGINS, &["*", "cms.example.org"]),
+        (&keys::CONTROL_ALLOW_HOSTS, &["*", "a:1"]),
         (&keys::LOG_FORMAT, &["xml"]),
         (&keys::LOG_FILTER, &["onsave=loud"]),
     ];

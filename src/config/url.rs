@@ -2,7 +2,7 @@
 //!
 //! A user name or a password is refused: a URL is logged and printed, a secret is not.
 
-use url::Url;
+use url::{Host, Url};
 
 /// Returns the URL of a server: scheme, host and port; the protocol's paths are its own.
 ///
@@ -27,6 +27,14 @@ pub(super) fn of_site(text: &str) -> Result<String, String> {
     parsed_url(text)
         .map(|url| url.as_str().trim_end_matches('/').to_owned())
         .ok_or_else(|| allowed.to_owned())
+}
+
+/// Returns a host's name in small letters; nothing for what is none, or has a port or a pattern.
+pub(super) fn host_name(text: &str) -> Option<String> {
+    match Host::parse(text) {
+        Ok(Host::Domain(name)) if !name.contains('*') => Some(name),
+        _ => None,
+    }
 }
 
 /// A user name or a password in a URL would end in logs; what follows `?` or `#` has no meaning.

@@ -17,7 +17,11 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::{net::UnixStream, task::JoinSet};
 
-use super::status::{Refusal, Status};
+use super::{
+    answers::LogLines,
+    status::{Refusal, Status},
+};
+use crate::log_ring::LogLine;
 
 /// Why the daemon could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -41,8 +45,13 @@ pub enum ControlError {
     #[error("the daemon's answer cannot be read; it may be another version")]
     BadAnswer(#[source] serde_json::Error),
     /// The daemon refuses.
-    #[error("the daemon refuses: {0}")]
-    Refused(String),
+    #[error("the daemon refuses: {error}")]
+    Refused {
+        /// Why.
+        error: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
 }
 
 impl ControlError {
@@ -52,7 +61,8 @@ impl ControlError {
         match self {
             Self::NoDaemon => Some("`onsave watch` starts one".to_owned()),
             Self::BadAnswer(_) => Some("start the daemon again with this onsave".to_owned()),
-            Self::Unreachable { .. } | Self::Broken(_) | Self::Refused(_) => None,
+            Self::Refused { hint, .. } => hint.clone(),
+            Self::Unreachable { .. } | Self::Broken(_) => None,
         }
     }
 }
@@ -115,7 +125,7 @@ impl ControlClient {
     pub async fn ask<T: DeserializeOwned>(
         &mut self,
         method: Method,
-        path: &'static str,
+        path: &str,
         body: Vec<u8>,
     ) -> Result<T, ControlError> {
         let response = self.send(method, path, body).await?;
@@ -126,7 +136,10 @@ impl ControlClient {
             return serde_json::from_slice(&body).map_err(ControlError::BadAnswer);
         }
         let refusal: Refusal = serde_json::from_slice(&body).map_err(ControlError::BadAnswer)?;
-        Err(ControlError::Refused(refusal.error))
+        Err(ControlError::Refused {
+            error: refusal.error,
+            hint: refusal.hint,
+        })
     }
 
     /// Hands over how the site stands, at once and whenever it changes, until `seen` says that it is
@@ -137,9 +150,44 @@ impl ControlClient {
     /// [`ControlError`], or what `seen` says.
     pub async fn follow<E: From<ControlError>>(
         &mut self,
-        mut seen: impl FnMut(Status) -> Result<(), E>,
+        seen: impl FnMut(Status) -> Result<(), E>,
     ) -> Result<(), E> {
-        let response = self.send(Method::GET, "/v1/events", Vec::new()).await?;
+        self.events("/v1/events", seen).await
+    }
+
+    /// Returns the last `lines` lines of the daemon's log.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub async fn logs(&mut self, lines: usize) -> Result<Vec<LogLine>, ControlError> {
+        let path = format!("/v1/logs?lines={lines}");
+        let logs: LogLines = self.ask(Method::GET, &path, Vec::new()).await?;
+        Ok(logs.lines)
+    }
+
+    /// Hands over the last `lines` lines of the daemon's log, and those that come, until `seen` says
+    /// that it is enough or the daemon ends.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`], or what `seen` says.
+    pub async fn follow_logs<E: From<ControlError>>(
+        &mut self,
+        lines: usize,
+        seen: impl FnMut(LogLine) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let path = format!("/v1/logs?lines={lines}&follow");
+        self.events(&path, seen).await
+    }
+
+    /// Hands over the data of each server-sent event; the events of one call are of one kind.
+    async fn events<T: DeserializeOwned, E: From<ControlError>>(
+        &mut self,
+        path: &str,
+        mut seen: impl FnMut(T) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let response = self.send(Method::GET, path, Vec::new()).await?;
         let mut body = response.into_body();
         let mut text = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -147,8 +195,8 @@ impl ControlClient {
             text.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
             while let Some(end) = text.windows(2).position(|pair| pair == b"\n\n") {
                 let event: Vec<u8> = text.drain(..end + 2).collect();
-                if let Some(status) = status_of(&event)? {
-                    seen(status)?;
+                if let Some(data) = data_of(&event)? {
+                    seen(data)?;
                 }
             }
         }
@@ -158,7 +206,7 @@ impl ControlClient {
     async fn send(
         &mut self,
         method: Method,
-        path: &'static str,
+        path: &str,
         body: Vec<u8>,
     ) -> Result<Response<Incoming>, ControlError> {
         let request = Request::builder()
@@ -175,8 +223,8 @@ impl ControlClient {
     }
 }
 
-/// Returns the status in one server-sent event.
-fn status_of(event: &[u8]) -> Result<Option<Status>, ControlError> {
+/// Returns the data of one server-sent event; a heartbeat has none.
+fn data_of<T: DeserializeOwned>(event: &[u8]) -> Result<Option<T>, ControlError> {
     let data = event
         .split(|byte| *byte == b'\n')
         .find_map(|line| line.strip_prefix(b"data: "));

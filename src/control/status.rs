@@ -1,4 +1,6 @@
-//! What the control socket tells, as JSON.
+//! How a site stands and what its publishes were, as JSON; and how a call is refused.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +11,7 @@ pub const KEPT_PUBLISHES: usize = 50;
 pub const NAMED_PATHS: usize = 20;
 
 /// How a site stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// The version of the program that watches.
@@ -22,6 +24,10 @@ pub struct Status {
     pub dir: String,
     /// Where visitors see the site.
     pub url: String,
+    /// Where the API and the dashboard are, where they listen on an address.
+    pub address: Option<String>,
+    /// The deploy that the site is known to show.
+    pub live: Option<Live>,
     /// The state, in one word.
     pub state: StateWord,
     /// Why it is so, where there is more to say.
@@ -30,8 +36,10 @@ pub struct Status {
     pub since_unix_ms: u64,
     /// Whether saves are published; not while it is paused.
     pub paused: bool,
-    /// The last publishes, the newest first.
-    pub publishes: Vec<PublishRecord>,
+    /// What a publish would do that waits for a person's yes.
+    pub held: Option<HeldPublish>,
+    /// The last publishes, the newest first; shared, since the status is copied at each change.
+    pub publishes: Vec<Arc<PublishRecord>>,
 }
 
 impl Status {
@@ -44,13 +52,35 @@ impl Status {
             app: app.to_owned(),
             dir: String::new(),
             url: String::new(),
+            address: None,
+            live: None,
             state: StateWord::Starting,
             detail: None,
             since_unix_ms: 0,
             paused: false,
+            held: None,
             publishes: Vec::new(),
         }
     }
+}
+
+/// The deploy that the site shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Live {
+    /// The deploy.
+    pub deploy_id: String,
+    /// Since when, in Unix milliseconds, as far as this daemon knows.
+    pub since_unix_ms: u64,
+}
+
+/// A publish that waits for a person's yes, since it would remove most of the site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldPublish {
+    /// Files that would be removed.
+    pub removes: usize,
+    /// Files that the site has.
+    pub of: usize,
 }
 
 /// The state, in one word.
@@ -63,6 +93,8 @@ pub enum StateWord {
     Live,
     /// A publish is under way.
     Publishing,
+    /// The build command runs.
+    Building,
     /// Saves are not published until somebody says so.
     Paused,
     /// A publish needs a person's yes.
@@ -87,6 +119,7 @@ impl StateWord {
             Self::Starting => "starting",
             Self::Live => "live",
             Self::Publishing => "publishing",
+            Self::Building => "building",
             Self::Paused => "paused",
             Self::Held => "held",
             Self::LeftAlone => "left alone",
@@ -99,7 +132,7 @@ impl StateWord {
 }
 
 /// One publish.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PublishRecord {
     /// The deploy that it made.
@@ -108,6 +141,14 @@ pub struct PublishRecord {
     pub at_unix_ms: u64,
     /// From the first file event to the server's answer, in milliseconds.
     pub took_ms: u64,
+    /// Of that: until the burst was over, in milliseconds to a tenth, as all that follow.
+    pub settle_ms: f64,
+    /// Until it was known what to send.
+    pub scan_ms: f64,
+    /// Until the server had answered.
+    pub send_ms: f64,
+    /// Of the sending: what the server took, where it says so.
+    pub server_ms: Option<f64>,
     /// Files that were added.
     pub added: usize,
     /// Files that were changed.
@@ -116,8 +157,29 @@ pub struct PublishRecord {
     pub removed: usize,
     /// Bytes that were sent.
     pub sent_bytes: u64,
-    /// The first paths, with `-` before one that was removed.
-    pub paths: Vec<String>,
+    /// The first paths; the counts tell whether there are more.
+    pub paths: Vec<ChangedPath>,
+}
+
+/// A path, and what happens to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangedPath {
+    /// The path in the site.
+    pub path: String,
+    /// What happens to it.
+    pub change: Change,
+}
+
+/// What happens to a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// It is new.
+    Added,
+    /// It has other bytes.
+    Changed,
+    /// It goes.
+    Removed,
 }
 
 /// What is asked when a publish is asked for.
@@ -129,7 +191,7 @@ pub struct PublishNow {
 }
 
 /// What became of a publish that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(
     tag = "status",
     rename_all = "camelCase",
@@ -141,12 +203,7 @@ pub enum Published {
     /// The server had the folder already.
     InStep,
     /// It needs a person's yes.
-    Held {
-        /// Files that would be removed.
-        removes: usize,
-        /// Files that the site has.
-        of: usize,
-    },
+    Held(HeldPublish),
     /// It is not live.
     Failed {
         /// Why.
@@ -161,4 +218,7 @@ pub struct Refusal {
     pub code: String,
     /// In words.
     pub error: String,
+    /// What to do about it, where there is more to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }

@@ -23,7 +23,10 @@ struct Desk {
 impl Desk {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        let control = Control::listen(folder.path().join("control.sock"), status()).unwrap();
+        let mut control = Control::new(status(), Means::default());
+        control
+            .listen_at(folder.path().join("control.sock"))
+            .unwrap();
         Self { folder, control }
     }
 
@@ -107,7 +110,7 @@ async fn what_is_no_call_is_refused_with_a_reason() {
         .ask::<Status>(method, path, body.to_vec())
         .await
     {
-        Err(ControlError::Refused(error)) => error,
+        Err(ControlError::Refused { error, .. }) => error,
         other => panic!("{other:?}"),
     };
     assert_eq!(
@@ -137,7 +140,8 @@ async fn the_socket_is_the_owners_and_goes_with_the_daemon() {
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let error = ControlClient::connect(&path).await.unwrap_err();
     assert!(matches!(error, ControlError::NoDaemon));
-    let control = Control::listen(path.clone(), status()).unwrap();
+    let mut control = Control::new(status(), Means::default());
+    control.listen_at(path.clone()).unwrap();
     ControlClient::connect(&path).await.unwrap();
     drop(control);
 }
@@ -149,5 +153,7 @@ async fn a_daemon_that_ends_says_so() {
     let asking = client.ask::<Published>(Method::POST, "/v1/publish", Vec::new());
     let daemon = async { drop(desk.control.next().await) };
     let (published, ()) = tokio::join!(asking, daemon);
-    assert!(matches!(published, Err(ControlError::Refused(error)) if error.contains("ended")));
+    assert!(
+        matches!(published, Err(ControlError::Refused { error, .. }) if error.contains("ended"))
+    );
 }

@@ -113,6 +113,11 @@ impl Builds {
         self.plan.lets_publish()
     }
 
+    /// Returns whether the command runs.
+    pub(super) const fn is_running(&self) -> bool {
+        self.plan.is_running()
+    }
+
     /// Runs the command once more where the last run failed and none is due: somebody asks.
     pub(super) fn try_again(&mut self) {
         self.plan.try_again(Instant::now());

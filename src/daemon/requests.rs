@@ -1,4 +1,4 @@
-//! What people ask a running daemon for, and what it tells them, over the control socket.
+//! What people ask a running daemon for, and what it tells them, over the control API.
 //!
 //! Owns whether saves are published, who waits for a publish, and what is remembered of the last ones.
 //! A publish that is asked for waits for nothing: no burst has to settle, no hold is kept, and what
@@ -7,23 +7,27 @@
 use std::{
     mem,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use onsave_protocol::DeployId;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    Daemon, Doing, agenda::Order, agenda::Proof, round::Hands, round::Outcome, round::Start,
+    Builds, Daemon, Doing, agenda::Order, agenda::Proof, round::Hands, round::Outcome, round::Start,
 };
 use crate::{
     config::Config,
     control::{
         Asked, Control,
-        status::{KEPT_PUBLISHES, NAMED_PATHS, PublishNow, PublishRecord, Published, StateWord},
+        status::{
+            Change, ChangedPath, HeldPublish, KEPT_PUBLISHES, Live, NAMED_PATHS, PublishNow,
+            PublishRecord, Published, StateWord,
+        },
     },
     dirty::Dirty,
     error_report,
-    publish::{PublishReport, RetryClass, Timings},
+    publish::{PublishReport, Publisher, RemoteState, RetryClass, Timings},
     settle::Batch,
     wall_clock,
 };
@@ -76,6 +80,16 @@ impl Daemon {
         match asked {
             Asked::Pause { done } => self.pause(true, done),
             Asked::Resume { done } => self.pause(false, done),
+            Asked::WentBack { deploy_id } => {
+                self.standing.went_back(&deploy_id);
+                let now = unix_ms(wall_clock::now());
+                self.requests.control.tell(|status| {
+                    status.live = Some(Live {
+                        deploy_id,
+                        since_unix_ms: now,
+                    });
+                });
+            }
             Asked::Publish { how, done } => {
                 self.requests.waiting.push(Waiting { how, done });
                 if let Some(builds) = &mut self.builds {
@@ -132,11 +146,12 @@ impl Daemon {
     }
 
     /// Answers who waited for the round that ended; where it decided nothing, they wait for the next.
-    pub(super) fn answer(&mut self, outcome: &Outcome) {
+    pub(super) fn answer(&mut self, outcome: &Outcome, publisher: &Publisher) {
+        self.tell_live(outcome, publisher);
         if let Outcome::Published(report, timings) = outcome {
             let record = record(report, *timings, wall_clock::now());
             self.requests.control.tell(|status| {
-                status.publishes.insert(0, record);
+                status.publishes.insert(0, Arc::new(record));
                 status.publishes.truncate(KEPT_PUBLISHES);
             });
         }
@@ -155,6 +170,29 @@ impl Daemon {
         }
     }
 
+    /// Tells which deploy the site shows, where a round found out.
+    fn tell_live(&self, outcome: &Outcome, publisher: &Publisher) {
+        let (Outcome::Published(..) | Outcome::InStep | Outcome::LeftAlone(..)) = outcome else {
+            return;
+        };
+        let id = publisher.remote().and_then(RemoteState::deploy_id);
+        let now = unix_ms(wall_clock::now());
+        self.requests.control.tell(|status| {
+            let known = status.live.as_ref().map(|live| live.deploy_id.as_str());
+            if known == id {
+                return;
+            }
+            status.live = id.map(|id| Live {
+                deploy_id: id.to_owned(),
+                // What was there before this daemon says by its name when it was made.
+                since_unix_ms: match (outcome, DeployId::parse(id)) {
+                    (Outcome::InStep | Outcome::LeftAlone(..), Ok(id)) => id.unix_ms(),
+                    _ => now,
+                },
+            });
+        });
+    }
+
     /// Answers who waits for a publish that a failed build does not come to.
     pub(super) fn not_built(&mut self, error: &str) {
         for waiting in mem::take(&mut self.requests.waiting) {
@@ -166,12 +204,15 @@ impl Daemon {
 
     /// Tells how the site stands, as far as it is news.
     pub(super) fn tell_control(&self) {
+        let builds = self.builds.as_ref().is_some_and(Builds::is_running);
         let (state, detail) = match (self.doing(), self.requests.paused) {
             (Doing::Publishing, _) => (StateWord::Publishing, None),
+            (Doing::Little, _) if builds => (StateWord::Building, None),
             (Doing::Little, true) => (StateWord::Paused, None),
             (Doing::Little, false) => self.standing.told(),
         };
         let paused = self.requests.paused;
+        let held = self.standing.held();
         self.requests.control.tell(|status| {
             if status.state != state || status.detail != detail {
                 status.since_unix_ms = unix_ms(wall_clock::now());
@@ -179,6 +220,7 @@ impl Daemon {
             status.state = state;
             status.detail = detail;
             status.paused = paused;
+            status.held = held;
         });
     }
 }
@@ -193,10 +235,10 @@ fn final_answer(outcome: &Outcome) -> Option<Published> {
             wall_clock::now(),
         ))),
         Outcome::InStep => Some(Published::InStep),
-        Outcome::Held { removes, of, .. } => Some(Published::Held {
+        Outcome::Held { removes, of, .. } => Some(Published::Held(HeldPublish {
             removes: *removes,
             of: *of,
-        }),
+        })),
         Outcome::Failed(_, error) if error.retry() == RetryClass::Rescan => None,
         Outcome::Failed(_, error) => failed(error_report::with_causes(error)),
         Outcome::Absent(_) => failed("there is no site folder".to_owned()),
@@ -211,22 +253,49 @@ fn final_answer(outcome: &Outcome) -> Option<Published> {
 
 fn record(report: &PublishReport, timings: Timings, now: SystemTime) -> PublishRecord {
     let took = timings.settle + timings.scan + report.send;
-    let puts = report.changeset.puts.keys().map(ToString::to_string);
-    let removes = report
-        .changeset
-        .removes
-        .iter()
-        .map(|path| format!("-{path}"));
     PublishRecord {
         deploy_id: report.deploy_id.clone(),
         at_unix_ms: unix_ms(now),
         took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        settle_ms: tenths(timings.settle),
+        scan_ms: tenths(timings.scan),
+        send_ms: tenths(report.send),
+        server_ms: report.server.map(tenths),
         added: report.counts.added,
         changed: report.counts.changed,
         removed: report.counts.removed,
         sent_bytes: report.wire.sent,
-        paths: puts.chain(removes).take(NAMED_PATHS).collect(),
+        paths: paths(report),
     }
+}
+
+/// Returns the first paths of a publish.
+fn paths(report: &PublishReport) -> Vec<ChangedPath> {
+    let puts = report.changeset.puts.keys().map(|path| {
+        let is_new = report.added.contains(path);
+        (
+            path,
+            if is_new {
+                Change::Added
+            } else {
+                Change::Changed
+            },
+        )
+    });
+    let removes = report.changeset.removes.iter();
+    let removes = removes.map(|path| (path, Change::Removed));
+    puts.chain(removes)
+        .take(NAMED_PATHS)
+        .map(|(path, change)| ChangedPath {
+            path: path.to_string(),
+            change,
+        })
+        .collect()
+}
+
+/// Returns milliseconds, to a tenth.
+fn tenths(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e4).round() / 10.0
 }
 
 /// A clock before 1970 is wrong, and nobody's time.

@@ -7,7 +7,7 @@ use std::{fmt, path::Path, time::Duration};
 
 use super::round::Outcome;
 use crate::{
-    control::status::StateWord,
+    control::status::{HeldPublish, StateWord},
     last_publish::OnStart,
     publish::{FailureKind, PublishError, PublishReport, RetryClass, Timings},
 };
@@ -18,6 +18,8 @@ pub(super) struct Standing {
     /// Where visitors see the site.
     url: String,
     state: State,
+    /// What the last publish would have done that is held.
+    held: Option<HeldPublish>,
     last_publish: Option<Duration>,
 }
 
@@ -48,6 +50,7 @@ impl Standing {
         Self {
             url,
             state: State::Starting,
+            held: None,
             last_publish: None,
         }
     }
@@ -101,7 +104,31 @@ impl Standing {
                 None => return,
             },
         };
+        self.held = match outcome {
+            Outcome::Held { removes, of, .. } => Some(HeldPublish {
+                removes: *removes,
+                of: *of,
+            }),
+            // A scan that found nothing new leaves it held.
+            Outcome::Quiet(_) => self.held,
+            _ => None,
+        };
         self.state = state;
+    }
+
+    /// Takes in that the server went back to an earlier deploy, as somebody asked.
+    pub(super) fn went_back(&mut self, deploy_id: &str) {
+        self.held = None;
+        self.state = State::Behind(
+            StateWord::LeftAlone,
+            format!("the target went back to {deploy_id}"),
+        );
+    }
+
+    /// Returns what a held publish would do, where one is held.
+    pub(super) fn held(&self) -> Option<HeldPublish> {
+        let is_held = matches!(&self.state, State::Behind(StateWord::Held, _));
+        self.held.filter(|_| is_held)
     }
 
     /// Takes in that a build failed, for this reason.
@@ -165,7 +192,7 @@ fn failed(error: &PublishError) -> Option<State> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, sync::Arc};
+    use std::{collections::BTreeSet, io, sync::Arc};
 
     use onsave_protocol::Changeset;
 
@@ -180,6 +207,7 @@ mod tests {
         let report = PublishReport {
             deploy_id: "1".into(),
             changeset: Arc::new(Changeset::default()),
+            added: BTreeSet::new(),
             counts: ChangeCounts::default(),
             wire: Wire::default(),
             send: Duration::from_micros(5_900),

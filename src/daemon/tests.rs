@@ -19,12 +19,13 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     config::{
-        BuildCommand, BuildConfig, LogConfig, LogFormat, OnChange, PollMode, PublishConfig, Source,
-        TargetConfig, UrlTarget, WatchConfig,
+        BuildCommand, BuildConfig, ControlConfig, LogConfig, LogFormat, OnChange, PollMode,
+        PublishConfig, Source, TargetConfig, UrlTarget, WatchConfig,
     },
     control::{
+        Means,
         client::ControlClient,
-        status::{Published, StateWord, Status},
+        status::{Change, ChangedPath, HeldPublish, Published, StateWord, Status},
     },
     ignore_rules::SharedRules,
     publish::tests::harness::{TestServer, endpoint, secret},
@@ -74,6 +75,7 @@ impl Desk {
                 verify_live: true,
                 public_url: None,
             },
+            control: ControlConfig::default(),
             log: LogConfig {
                 format: LogFormat::Pretty,
                 filter: "info".into(),
@@ -167,8 +169,14 @@ impl Desk {
             target_url: self.server.url(),
             config_watch: self.config_watch(),
             manager: ServiceManager::absent(),
-            control: Control::listen(self.socket(), Status::starting("desk")).unwrap(),
+            control: self.control_api(),
         }
+    }
+
+    fn control_api(&self) -> Control {
+        let mut control = Control::new(Status::starting("desk"), Means::default());
+        control.listen_at(self.socket()).unwrap();
+        control
     }
 
     /// Runs a daemon while `story` is told, and stops it well.
@@ -527,7 +535,7 @@ async fn a_paused_daemon_publishes_when_it_is_asked_and_when_it_goes_on() {
 
         let published = publish_now(&mut client, "").await;
         assert!(
-            matches!(&published, Published::Published(record) if record.paths == ["index.html"])
+            matches!(&published, Published::Published(record) if record.paths[0].path == "index.html")
         );
         desk.shows("/", "two").await;
         assert_eq!(publish_now(&mut client, "").await, Published::InStep);
@@ -541,8 +549,16 @@ async fn a_paused_daemon_publishes_when_it_is_asked_and_when_it_goes_on() {
         })
         .await;
         let status = client.status().await.unwrap();
+        let page = |change| {
+            let path = "index.html".to_owned();
+            vec![ChangedPath { path, change }]
+        };
         let paths: Vec<_> = status.publishes.iter().map(|p| p.paths.clone()).collect();
-        assert_eq!(paths, [["index.html"], ["index.html"], ["index.html"]]);
+        let saved = page(Change::Changed);
+        assert_eq!(paths, [saved.clone(), saved, page(Change::Added)]);
+        let live = status.live.unwrap();
+        assert_eq!(live.deploy_id, status.publishes[0].deploy_id);
+        assert_eq!(live.since_unix_ms, status.publishes[0].at_unix_ms);
     })
     .await;
 }
@@ -565,10 +581,15 @@ async fn a_held_publish_goes_on_with_a_persons_yes() {
             desk.control().await.status().await.unwrap().state == StateWord::Held
         })
         .await;
-        let held = Published::Held { removes: 9, of: 10 };
-        assert_eq!(publish_now(&mut client, "{}").await, held);
+        let held = HeldPublish { removes: 9, of: 10 };
+        assert_eq!(client.status().await.unwrap().held, Some(held));
+        assert_eq!(publish_now(&mut client, "{}").await, Published::Held(held));
         let published = publish_now(&mut client, r#"{"allowRemovals":true}"#).await;
         assert!(matches!(&published, Published::Published(record) if record.removed == 9));
+        eventually("the end of the hold", async || {
+            desk.control().await.status().await.unwrap().held.is_none()
+        })
+        .await;
         assert_eq!(desk.server.get("/9.html").await.0, 404);
     })
     .await;

@@ -1,6 +1,6 @@
 //! What a publish was, for a person, a log and a program.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use onsave_protocol::{Changeset, SitePath};
 
@@ -37,6 +37,8 @@ pub struct PublishReport {
     pub deploy_id: String,
     /// What it changed.
     pub changeset: Arc<Changeset>,
+    /// Those of its puts whose paths are new.
+    pub added: BTreeSet<SitePath>,
     /// How much it changed.
     pub counts: ChangeCounts,
     /// What went over the wire, retries included.
@@ -148,6 +150,7 @@ mod tests {
         PublishReport {
             deploy_id: "2".into(),
             counts: ChangeCounts::of(&changeset, &remote),
+            added: BTreeSet::new(),
             changeset: Arc::new(changeset),
             wire: Wire::default(),
             send: Duration::ZERO,

@@ -25,12 +25,10 @@ use super::{
 };
 use crate::{
     config::LocalTarget,
+    free_port,
     publish::{Endpoint, LOCAL_TARGET},
     state_folder::{DATA_FOLDER, SiteState, create_volume_folder},
 };
-
-/// How many ports after the configured one are tried before the system chooses.
-const PORTS_TRIED: u16 = 20;
 
 /// How long the volume, or the server that has it, is waited for.
 const VOLUME_WAIT: Duration = Duration::from_secs(3);
@@ -178,16 +176,7 @@ impl LocalSiteServer<'_> {
             // Nobody else is told the address: any port will do, on this machine alone.
             Purpose::OneCommand | Purpose::Look => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         };
-        let last = wanted.port().saturating_add(PORTS_TRIED);
-        // A port of 0 is never taken: the first try is the last.
-        for port in (wanted.port()..=last).chain([0]) {
-            match TcpListener::bind(SocketAddr::new(wanted.ip(), port)).await {
-                Ok(listener) => return Ok(listener),
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse && port != 0 => {}
-                Err(source) => return Err(listening(wanted)(source)),
-            }
-        }
-        Err(listening(wanted)(io::ErrorKind::AddrInUse.into()))
+        free_port::listen(wanted).await.map_err(listening(wanted))
     }
 
     fn url_of(self, listener: &TcpListener) -> Result<String, TargetError> {

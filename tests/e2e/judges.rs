@@ -7,6 +7,7 @@
 //! | [`answers`] | httplint: every kind of answer that the server has |
 //! | [`behaviour`] | `REDbot`: negotiation, validators and ranges, asked by a client of its own |
 //! | [`clients`] | curl and the clients of nghttp2: what they make of the answers |
+//! | [`description`] | Schemathesis: the daemon's API against its own description |
 //! | [`dockerfile`] | hadolint: the `Dockerfile`
 //! | [`systemd`] | systemd-analyze: the shipped units |
 //! | [`visitor`] | Chromium: the example site as somebody sees it who edits it |
@@ -19,6 +20,7 @@ mod answers;
 mod behaviour;
 mod browser;
 mod clients;
+mod description;
 mod dockerfile;
 mod notes;
 mod systemd;

@@ -5,6 +5,7 @@
 
 mod build;
 mod commands;
+mod control_api;
 mod crash;
 mod doctor;
 mod fly;

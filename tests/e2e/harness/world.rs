@@ -109,6 +109,7 @@ impl World {
             .env("HOME", self.path("home"))
             .env("XDG_STATE_HOME", self.path("home/state"))
             .env("RUST_BACKTRACE", "1")
+            .env("ONSAVE_CONTROL_LISTEN", "127.0.0.1:0")
             .current_dir(self.project())
             .args(arguments);
         command
