@@ -84,6 +84,8 @@ pub struct Config {
     pub publish: PublishConfig,
     /// Where and for whom the daemon's API listens.
     pub control: ControlConfig,
+    /// Who is told of troubles besides the log.
+    pub notify: NotifyConfig,
     /// What is logged.
     pub log: LogConfig,
 }
@@ -179,6 +181,13 @@ impl PublishConfig {
     pub fn site_url<'a>(&'a self, target_url: &'a str) -> &'a str {
         self.public_url.as_deref().unwrap_or(target_url)
     }
+}
+
+/// Who is told, besides the log, that saves are not live, and that they are again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotifyConfig {
+    /// Whether the desktop shows it.
+    pub desktop: bool,
 }
 
 /// What is logged.

@@ -17,6 +17,7 @@
 //! while it runs or after it failed.
 
 mod agenda;
+mod alarm;
 mod builds;
 mod reload;
 mod requests;
@@ -37,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::builds::Builds;
 use self::{
     agenda::{Agenda, Ended, Owed, Proof},
+    alarm::Bell,
     requests::Requests,
     round::{Finished, Hands, Outcome, Recheck, Start},
     speech::Speech,
@@ -123,6 +125,7 @@ pub async fn run(
         daemon.begin_what_is_due(proof(watcher.health()));
         daemon.tell_manager(watcher.health());
         daemon.tell_control();
+        daemon.tell_desktop();
         let settles = daemon.settle.deadline();
         let next = daemon.next_due();
         let told = daemon.telling_due();
@@ -196,6 +199,7 @@ struct Daemon {
     upkeep: Upkeep,
     speech: Speech,
     standing: Standing,
+    bell: Bell,
     target_url: String,
     manager: ServiceManager,
     requests: Requests,
@@ -224,6 +228,7 @@ impl Daemon {
             live_checks: JoinSet::new(),
             upkeep: Upkeep::new(parts.last_publish, parts.target),
             speech: Speech::default(),
+            bell: Bell::default(),
             standing: Standing::new(config.publish.site_url(&parts.target_url).to_owned()),
             target_url: parts.target_url,
             manager: parts.manager,
@@ -328,7 +333,7 @@ impl Daemon {
         let feed = self.manager.feed_due(now);
         // What is past was told.
         let long = self.round_is_long.filter(|at| *at > now);
-        feed.into_iter().chain(long).min()
+        feed.into_iter().chain(long).chain(self.bell.due()).min()
     }
 
     fn finished(&mut self, (hands, finished): (Hands, Finished)) {

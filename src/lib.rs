@@ -13,6 +13,7 @@ pub mod config;
 pub mod config_watch;
 pub mod control;
 pub mod daemon;
+pub mod desktop;
 pub mod dirty;
 pub mod doctor;
 pub mod error_report;

@@ -92,11 +92,12 @@ pub(crate) static PUBLISH_PUBLIC_URL: Key = key("publish.public_url");
 pub(crate) static CONTROL_LISTEN: Key = with_default("control.listen", "127.0.0.1:4747");
 pub(crate) static CONTROL_ALLOW_ORIGINS: Key = with_default("control.allow_origins", "");
 pub(crate) static CONTROL_ALLOW_HOSTS: Key = with_default("control.allow_hosts", "");
+pub(crate) static NOTIFY_DESKTOP: Key = with_default("notify.desktop", "false");
 pub(crate) static LOG_FORMAT: Key = with_default("log.format", "pretty");
 pub(crate) static LOG_FILTER: Key = with_default("log.filter", "info,onsave_server=warn");
 
 /// Every key, in the order in which they are shown.
-pub(crate) static ALL: [&Key; 50] = [
+pub(crate) static ALL: [&Key; 51] = [
     &APP,
     &DIR,
     &BUILD_COMMAND,
@@ -145,6 +146,7 @@ pub(crate) static ALL: [&Key; 50] = [
     &CONTROL_LISTEN,
     &CONTROL_ALLOW_ORIGINS,
     &CONTROL_ALLOW_HOSTS,
+    &NOTIFY_DESKTOP,
     &LOG_FORMAT,
     &LOG_FILTER,
 ];

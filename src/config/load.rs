@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    BuildConfig, Config, ConfigError, ControlConfig, FlagLayer, LogConfig, PublishConfig, Setting,
-    Source, TargetConfig, WatchConfig,
+    BuildConfig, Config, ConfigError, ControlConfig, FlagLayer, LogConfig, NotifyConfig,
+    PublishConfig, Setting, Source, TargetConfig, WatchConfig,
     fault::Fault,
     file::{self, FileContents},
     keys,
@@ -64,6 +64,8 @@ pub struct Parts {
     pub publish: Option<PublishConfig>,
     /// Where and for whom the daemon's API listens.
     pub control: Option<ControlConfig>,
+    /// Who is told of troubles besides the log.
+    pub notify: Option<NotifyConfig>,
     /// What is logged.
     pub log: Option<LogConfig>,
 }
@@ -103,6 +105,7 @@ impl Examined {
             watch: parts.watch.clone()?,
             publish: parts.publish.clone()?,
             control: parts.control.clone()?,
+            notify: parts.notify?,
             log: parts.log.clone()?,
         })
     }

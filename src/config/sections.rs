@@ -15,8 +15,8 @@ use onsave_protocol::limits;
 use onsave_server::config::{Fallback, SecurityHeaders, Serving, TrailingSlash};
 
 use super::{
-    LocalTarget, LogConfig, LogFormat, PollMode, PublishConfig, Source, TargetConfig, UrlTarget,
-    WatchConfig, app_name,
+    LocalTarget, LogConfig, LogFormat, NotifyConfig, PollMode, PublishConfig, Source, TargetConfig,
+    UrlTarget, WatchConfig, app_name,
     build::BuildSection,
     control,
     fly::{self, FlySection, GivenSecret},
@@ -43,6 +43,7 @@ pub(super) fn read_parts(
     let watch = read_watch(reading);
     let publish = read_publish(reading);
     let control = control::read(reading);
+    let notify = reading.switch(&keys::NOTIFY_DESKTOP);
     let log = read_log(reading);
     if let (Some(TargetConfig::Local(local)), Some(dir)) = (&target, &dir) {
         keep_apart(reading, dir, &local.volume);
@@ -55,6 +56,7 @@ pub(super) fn read_parts(
         watch,
         publish,
         control,
+        notify: notify.map(|desktop| NotifyConfig { desktop }),
         log,
     }
 }

@@ -128,6 +128,7 @@ fn nothing_said_gives_the_defaults() {
             allow_hosts: Vec::new(),
         }
     );
+    assert_eq!(config.notify, NotifyConfig { desktop: false });
     assert_eq!(
         config.log,
         LogConfig {
@@ -155,7 +156,7 @@ fn nothing_said_gives_the_defaults() {
 /// Three values for each key, as the file, a variable and a flag would write them.
 ///
 /// The third column is quoted where TOML wants it.
-const THREE_VALUES: [(&Key, [&str; 3], &str); 50] = [
+const THREE_VALUES: [(&Key, [&str; 3], &str); 51] = [
     (&keys::APP, ["a", "b", "c"], "\""),
     (&keys::DIR, ["/a", "/b", "/c"], "\""),
     (&keys::BUILD_COMMAND, ["a", "b", "c"], "\""),
@@ -244,6 +245,7 @@ const THREE_VALUES: [(&Key, [&str; 3], &str); 50] = [
         "\"",
     ),
     (&keys::CONTROL_ALLOW_HOSTS, ["a", "b", "c"], "\""),
+    (&keys::NOTIFY_DESKTOP, ["true", "false", "true"], ""),
     (&keys::LOG_FORMAT, ["json", "pretty", "json"], "\""),
     (&keys::LOG_FILTER, ["warn", "debug", "trace"], "\""),
 ];
@@ -470,6 +472,7 @@ fn each_key_refuses_what_it_cannot_be() {
         (&keys::CONTROL_LISTEN, &["4747", "0.0.0.0:4747"]),
         (&keys::CONTROL_ALLOW_ORIGINS, &["*", "cms.example.org"]),
         (&keys::CONTROL_ALLOW_HOSTS, &["*", "a:1"]),
+        (&keys::NOTIFY_DESKTOP, &["yes"]),
         (&keys::LOG_FORMAT, &["xml"]),
         (&keys::LOG_FILTER, &["onsave=loud"]),
     ];

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The keys that a running daemon takes over.
-const TAKEN: [&str; 7] = [
+const TAKEN: [&str; 8] = [
     "watch.quiet_ms",
     "watch.max_wait_ms",
     "publish.strict",
@@ -20,6 +20,7 @@ const TAKEN: [&str; 7] = [
     "publish.by",
     "publish.verify_live",
     "publish.public_url",
+    "notify.desktop",
 ];
 
 /// A configuration to go on with, and what became of the keys that changed.
@@ -91,6 +92,7 @@ pub(super) fn taken(old: &Config, new: Config, changed: Vec<String>) -> Taken {
             ..old.watch.clone()
         },
         publish: new.publish,
+        notify: new.notify,
         ..old.clone()
     };
     Taken {

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     config::{
-        BuildCommand, BuildConfig, ControlConfig, LogConfig, LogFormat, OnChange, PollMode,
-        PublishConfig, Source, TargetConfig, UrlTarget, WatchConfig,
+        BuildCommand, BuildConfig, ControlConfig, LogConfig, LogFormat, NotifyConfig, OnChange,
+        PollMode, PublishConfig, Source, TargetConfig, UrlTarget, WatchConfig,
     },
     control::{
         Means,
@@ -76,6 +76,7 @@ impl Desk {
                 public_url: None,
             },
             control: ControlConfig::default(),
+            notify: NotifyConfig { desktop: false },
             log: LogConfig {
                 format: LogFormat::Pretty,
                 filter: "info".into(),

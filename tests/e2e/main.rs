@@ -7,6 +7,7 @@ mod build;
 mod commands;
 mod control_api;
 mod crash;
+mod desktop;
 mod doctor;
 mod fly;
 mod fly_simulator;
