@@ -14,6 +14,7 @@
 //! | `build` | the section of the build command |
 //! | `control` | the section of the API on loopback |
 //! | `fly` | the section of the app on Fly.io |
+//! | `hooks` | the sections of those who tell of changes from outside |
 //! | `load` | which file, and the order of all that |
 //! | `url` | the URLs; only user of the `url` crate |
 //! | `secret` | secrets from a variable, a service manager or a file |
@@ -30,6 +31,7 @@ mod edit;
 mod fault;
 mod file;
 mod fly;
+mod hooks;
 pub(crate) mod keys;
 mod layers;
 mod load;
@@ -57,6 +59,7 @@ pub use self::{
     fault::{ConfigError, Fault},
     file::{FILE_NAME, quoted},
     fly::{Autostop, CpuKind, FlyDriver, FlyTarget, FlyVolume, GivenSecret, Guest},
+    hooks::{HookAction, HookConfig, HookFetch, HookVerify, HooksConfig},
     layers::FlagLayer,
     load::{Examined, Loaded, Parts, examine, load, root},
     raw::{Setting, SettingValue},
@@ -86,6 +89,8 @@ pub struct Config {
     pub control: ControlConfig,
     /// Who is told of troubles besides the log.
     pub notify: NotifyConfig,
+    /// Who may tell of changes from outside.
+    pub hooks: HooksConfig,
     /// What is logged.
     pub log: LogConfig,
 }

@@ -22,6 +22,7 @@ pub mod fly;
 pub mod flyctl;
 mod free_port;
 pub mod guard;
+pub mod hooks;
 pub mod http;
 pub mod ignore_rules;
 pub mod image;

@@ -16,6 +16,8 @@
 //!     control-token   what the daemon's API is asked with over an address; as `secret`
 //!     open.html       leads a browser to the dashboard; 0600, since it holds the token
 //!     last-publish    what the last publish left on the target
+//!     hooks/          events from outside, what became of each, and which document has which file
+//!     build-events.json   what the run of the build command under way is told
 //! ```
 //!
 //! The site key is the site's folder name, for people, and a hash of its absolute path, so that
@@ -221,6 +223,18 @@ impl SiteState {
     #[must_use]
     pub fn last_publish(&self) -> PathBuf {
         self.folder.join("last-publish")
+    }
+
+    /// Returns where the hooks keep their events, and remember their documents.
+    #[must_use]
+    pub fn hooks_folder(&self) -> PathBuf {
+        self.folder.join("hooks")
+    }
+
+    /// Returns where the events of the run under way are, for the build command.
+    #[must_use]
+    pub fn build_events(&self) -> PathBuf {
+        self.folder.join("build-events.json")
     }
 
     /// Returns the lock that the site's daemon holds.

@@ -93,11 +93,12 @@ pub(crate) static CONTROL_LISTEN: Key = with_default("control.listen", "127.0.0.
 pub(crate) static CONTROL_ALLOW_ORIGINS: Key = with_default("control.allow_origins", "");
 pub(crate) static CONTROL_ALLOW_HOSTS: Key = with_default("control.allow_hosts", "");
 pub(crate) static NOTIFY_DESKTOP: Key = with_default("notify.desktop", "false");
+pub(crate) static HOOKS_LISTEN: Key = key("hooks.listen");
 pub(crate) static LOG_FORMAT: Key = with_default("log.format", "pretty");
 pub(crate) static LOG_FILTER: Key = with_default("log.filter", "info,onsave_server=warn");
 
 /// Every key, in the order in which they are shown.
-pub(crate) static ALL: [&Key; 51] = [
+pub(crate) static ALL: [&Key; 52] = [
     &APP,
     &DIR,
     &BUILD_COMMAND,
@@ -147,6 +148,7 @@ pub(crate) static ALL: [&Key; 51] = [
     &CONTROL_ALLOW_ORIGINS,
     &CONTROL_ALLOW_HOSTS,
     &NOTIFY_DESKTOP,
+    &HOOKS_LISTEN,
     &LOG_FORMAT,
     &LOG_FILTER,
 ];
@@ -176,8 +178,46 @@ pub(crate) static ENTRY_SECRET_FILE: Key = key("secret_file");
 pub(crate) static ENTRY_SECRET_ENV: Key = key("secret_env");
 pub(crate) static ENTRY_SECRET_CREDENTIAL: Key = key("secret_credential");
 
+pub(crate) static HOOK_VERIFY: Key = key("verify");
+pub(crate) static HOOK_HEADER: Key = key("header");
+pub(crate) static HOOK_ACTION: Key = key("action");
+pub(crate) static HOOK_EVENTS: Key = key("events");
+pub(crate) static FETCH_PROJECT: Key = key("fetch.project");
+pub(crate) static FETCH_DATASET: Key = with_default("fetch.dataset", "production");
+pub(crate) static FETCH_API_VERSION: Key = with_default("fetch.api_version", "2025-02-19");
+pub(crate) static FETCH_QUERY: Key = key("fetch.query");
+pub(crate) static FETCH_PATH: Key = key("fetch.path");
+pub(crate) static FETCH_URL: Key = key("fetch.url");
+pub(crate) static FETCH_TOKEN_FILE: Key = key("fetch.token_file");
+pub(crate) static FETCH_TOKEN_ENV: Key = key("fetch.token_env");
+pub(crate) static FETCH_TOKEN_CREDENTIAL: Key = key("fetch.token_credential");
+
+/// Who may tell of changes, and what is done about them.
+pub(crate) static HOOKS: Collection = Collection {
+    name: "hooks",
+    shape: CollectionShape::Named,
+    keys: &[
+        &HOOK_VERIFY,
+        &HOOK_HEADER,
+        &HOOK_ACTION,
+        &HOOK_EVENTS,
+        &ENTRY_SECRET_FILE,
+        &ENTRY_SECRET_ENV,
+        &ENTRY_SECRET_CREDENTIAL,
+        &FETCH_PROJECT,
+        &FETCH_DATASET,
+        &FETCH_API_VERSION,
+        &FETCH_QUERY,
+        &FETCH_PATH,
+        &FETCH_URL,
+        &FETCH_TOKEN_FILE,
+        &FETCH_TOKEN_ENV,
+        &FETCH_TOKEN_CREDENTIAL,
+    ],
+};
+
 /// Every collection.
-pub(crate) static COLLECTIONS: [&Collection; 0] = [];
+pub(crate) static COLLECTIONS: [&Collection; 1] = [&HOOKS];
 
 impl Collection {
     /// Returns the entry's key of that name.

@@ -6,8 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    BuildConfig, Config, ConfigError, ControlConfig, FlagLayer, LogConfig, NotifyConfig,
-    PublishConfig, Setting, Source, TargetConfig, WatchConfig,
+    BuildConfig, Config, ConfigError, ControlConfig, FlagLayer, HooksConfig, LogConfig, NotifyConfig, PublishConfig, Setting, Source, TargetConfig, WatchConfig,
     fault::Fault,
     file::{self, FileContents},
     keys,
@@ -66,6 +65,8 @@ pub struct Parts {
     pub control: Option<ControlConfig>,
     /// Who is told of troubles besides the log.
     pub notify: Option<NotifyConfig>,
+    /// Who may tell of changes from outside.
+    pub hooks: Option<HooksConfig>,
     /// What is logged.
     pub log: Option<LogConfig>,
 }
@@ -106,6 +107,7 @@ impl Examined {
             publish: parts.publish.clone()?,
             control: parts.control.clone()?,
             notify: parts.notify?,
+            hooks: parts.hooks.clone()?,
             log: parts.log.clone()?,
         })
     }
@@ -154,7 +156,7 @@ pub fn examine(surroundings: &Surroundings, flags: &FlagLayer) -> Examined {
         faults: examined.faults,
         warnings: Vec::new(),
     };
-    examined.parts = sections::read_parts(&mut reading, surroundings, from_file.entries);
+    examined.parts = sections::read_parts(&mut reading, surroundings, &from_file.entries);
     examined.settings = reading.settings;
     examined.warnings = reading.warnings;
     examined.faults = reading.faults;

@@ -17,7 +17,7 @@ use onsave_protocol::Secret;
 use super::{
     fault::Fault,
     fly::GivenSecret,
-    keys,
+    keys::{self, Key},
     raw::{Reading, Setting, SettingValue},
     source::Source,
 };
@@ -93,10 +93,26 @@ impl Reading<'_> {
     /// Reads the secret of an entry of a collection, from the one place that its keys name; nothing where
     /// they name none.
     pub(super) fn entry_secret(&mut self, surroundings: &Surroundings) -> Option<GivenSecret> {
-        let file = self.path(&keys::ENTRY_SECRET_FILE);
-        let variable = self.text(&keys::ENTRY_SECRET_ENV, named);
-        let credential = self.text(&keys::ENTRY_SECRET_CREDENTIAL, named);
-        let key = self.name_of("secret");
+        let places = [
+            &keys::ENTRY_SECRET_FILE,
+            &keys::ENTRY_SECRET_ENV,
+            &keys::ENTRY_SECRET_CREDENTIAL,
+        ];
+        self.entry_secret_at("secret", places, surroundings)
+    }
+
+    /// Reads a secret of an entry that people know by `name`; the keys say which file, which variable or
+    /// which credential has it.
+    pub(super) fn entry_secret_at(
+        &mut self,
+        name: &str,
+        [file_key, variable_key, credential_key]: [&'static Key; 3],
+        surroundings: &Surroundings,
+    ) -> Option<GivenSecret> {
+        let file = self.path(file_key);
+        let variable = self.text(variable_key, named);
+        let credential = self.text(credential_key, named);
+        let key = self.name_of(name);
         let (found, source) = match (file, variable, credential) {
             (Some(path), None, None) => {
                 let found = from_file(&path).map(|found| {
@@ -119,9 +135,11 @@ impl Reading<'_> {
             }
             (None, None, None) => return None,
             _ => {
-                let problem =
-                    "only one of secret_file, secret_env and secret_credential can be set";
-                (Err(problem.to_owned()), Source::Default)
+                let problem = format!(
+                    "only one of {}, {} and {} can be set",
+                    file_key.name, variable_key.name, credential_key.name
+                );
+                (Err(problem), Source::Default)
             }
         };
         self.secret(&key, found, source)

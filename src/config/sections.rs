@@ -20,7 +20,7 @@ use super::{
     build::BuildSection,
     control,
     fly::{self, FlySection, GivenSecret},
-    keys,
+    hooks, keys,
     layers::Entry,
     load::Parts,
     raw::Reading,
@@ -32,7 +32,7 @@ use crate::{surroundings::Surroundings, telemetry};
 pub(super) fn read_parts(
     reading: &mut Reading<'_>,
     surroundings: &Surroundings,
-    entries: Vec<Entry>,
+    entries: &[Entry],
 ) -> Parts {
     let app = reading.text(&keys::APP, app_name::checked);
     let dir = reading.path(&keys::DIR);
@@ -44,6 +44,12 @@ pub(super) fn read_parts(
     let publish = read_publish(reading);
     let control = control::read(reading);
     let notify = reading.switch(&keys::NOTIFY_DESKTOP);
+    let place = hooks::Place {
+        surroundings,
+        dir: dir.as_deref(),
+        builds: build.is_some(),
+    };
+    let hooks = hooks::read(reading, entries, place);
     let log = read_log(reading);
     if let (Some(TargetConfig::Local(local)), Some(dir)) = (&target, &dir) {
         keep_apart(reading, dir, &local.volume);
@@ -57,6 +63,7 @@ pub(super) fn read_parts(
         publish,
         control,
         notify: notify.map(|desktop| NotifyConfig { desktop }),
+        hooks,
         log,
     }
 }
@@ -284,7 +291,12 @@ fn keep_apart(reading: &mut Reading<'_>, dir: &Path, volume: &Path) {
 }
 
 /// A secret that is published is one no more; a volume, see [`keep_apart`].
-fn keep_unpublished(reading: &mut Reading<'_>, key: &'static keys::Key, dir: &Path, path: &Path) {
+pub(super) fn keep_unpublished(
+    reading: &mut Reading<'_>,
+    key: &'static keys::Key,
+    dir: &Path,
+    path: &Path,
+) {
     // By name, since the folders may not be there yet, and by where the names lead to now.
     let published = [lexical, real]
         .iter()

@@ -1,0 +1,75 @@
+//! What the daemon does about events: one run of the build, or a publish, for some of them together.
+//!
+//! The daemon tells how far it has come; dropping a run ends nothing: its events wait for the next start.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{
+    event::Event,
+    journal::Journal,
+    outcome::{Ended, HookState},
+    unix_ms_now,
+};
+use crate::config::HookAction;
+
+/// Events that the daemon is asked to act on.
+#[derive(Debug)]
+pub struct HookRun {
+    action: HookAction,
+    events: Vec<Arc<Event>>,
+    journal: Arc<Journal>,
+    done: oneshot::Sender<Ended>,
+}
+
+impl HookRun {
+    /// Returns a run for events, and what hears of its end.
+    pub(super) fn new(
+        action: HookAction,
+        events: Vec<Arc<Event>>,
+        journal: Arc<Journal>,
+    ) -> (Self, oneshot::Receiver<Ended>) {
+        let (done, ended) = oneshot::channel();
+        let run = Self {
+            action,
+            events,
+            journal,
+            done,
+        };
+        (run, ended)
+    }
+
+    /// Returns what is to be done.
+    #[must_use]
+    pub const fn action(&self) -> HookAction {
+        self.action
+    }
+
+    /// Returns the events, in their order.
+    #[must_use]
+    pub fn events(&self) -> &[Arc<Event>] {
+        &self.events
+    }
+
+    /// Tells that the build waits or runs.
+    pub fn is_building(&self) {
+        self.reached(HookState::Building);
+    }
+
+    /// Tells that the site folder is published.
+    pub fn is_publishing(&self) {
+        self.reached(HookState::Publishing);
+    }
+
+    fn reached(&self, state: HookState) {
+        let ids: Vec<_> = self.events.iter().map(|event| event.id.clone()).collect();
+        self.journal.reached(&ids, state, unix_ms_now());
+    }
+
+    /// Tells how it ended.
+    pub fn end(self, ended: Ended) {
+        // Who asked may be gone: at the daemon's stop.
+        let _told = self.done.send(ended);
+    }
+}
