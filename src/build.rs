@@ -23,6 +23,6 @@ pub(crate) mod source_rules;
 pub(crate) mod survey;
 
 pub use self::{
-    run::{Build, BuildError},
+    run::{Build, BuildError, EVENT_FILE_VARIABLE},
     source_rules::SourceRules,
 };

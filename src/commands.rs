@@ -40,6 +40,7 @@ use crate::{
     control::client::ControlError,
     daemon::DaemonError,
     exit_code::ExitCode,
+    hooks::HooksError,
     provision::ProvisionError,
     publish::{FailureKind, PublishError},
     scan::ScanError,
@@ -69,6 +70,9 @@ pub enum CommandError {
     /// The site is watched already.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// The hooks cannot be offered.
+    #[error(transparent)]
+    Hooks(#[from] HooksError),
     /// The service could not be installed, removed or asked.
     #[error(transparent)]
     Service(#[from] ServiceError),
@@ -217,6 +221,7 @@ impl CommandError {
             Self::Build(_) => ExitCode::Build,
             Self::State(_)
             | Self::Lock(LockError::Lock { .. })
+            | Self::Hooks(_)
             | Self::Service(_)
             | Self::Target(_)
             | Self::Daemon(_)
@@ -248,6 +253,7 @@ impl CommandError {
             ),
             Self::State(error) => Some(error.hint()),
             Self::Lock(error) => Some(error.hint()),
+            Self::Hooks(error) => Some(error.hint()),
             Self::Service(error) => error.hint(),
             Self::Init(error) => error.hint(),
             Self::Target(error) => error.hint(),

@@ -19,6 +19,7 @@
 mod agenda;
 mod alarm;
 mod builds;
+mod hook_runs;
 mod reload;
 mod requests;
 mod round;
@@ -30,6 +31,7 @@ use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use onsave_server::service_manager::ServiceManager;
 use tokio::{
+    sync::mpsc,
     task::{JoinError, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
@@ -50,6 +52,7 @@ use crate::{
     config_watch::ConfigWatch,
     control::Control,
     dirty::{Cause, Dirty, News, Notice},
+    hooks::HookRun,
     last_publish::LastPublish,
     publish::{PublishError, PublishReport, Publisher, RetryClass, Warmer},
     scan::Scanner,
@@ -102,6 +105,8 @@ pub struct Parts {
     pub manager: ServiceManager,
     /// Where people ask how it stands.
     pub control: Control,
+    /// What hooks ask for, where there are any.
+    pub hooks: Option<mpsc::Receiver<HookRun>>,
 }
 
 type Round = Pin<Box<dyn Future<Output = Result<(Hands, Finished), JoinError>>>>;
@@ -119,7 +124,11 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), DaemonError> {
     let (mut watched, mut daemon) = Daemon::new(parts, config);
-    let Watched { watcher, config } = &mut watched;
+    let Watched {
+        watcher,
+        config,
+        hooks,
+    } = &mut watched;
     tokio::pin!(shutdown);
     loop {
         daemon.begin_what_is_due(proof(watcher.health()));
@@ -137,6 +146,8 @@ pub async fn run(
             done = poll_round(&mut daemon.round) => daemon.finished(done?),
             // Cancel-safe, as `next` says.
             asked = daemon.requests.control.next() => daemon.asked(asked),
+            // Cancel-safe, as `next` says.
+            run = hook_runs::next(hooks) => daemon.hook_asked(run),
             // Cancel-safe, as `next` says: what is not heard stays.
             heard = builds::next(&mut daemon.builds) => daemon.heard(heard?),
             // Cancel-safe: only time passes.
@@ -178,6 +189,7 @@ async fn wait_until(at: Option<Instant>) {
 struct Watched {
     watcher: Watcher,
     config: ConfigWatch,
+    hooks: Option<mpsc::Receiver<HookRun>>,
 }
 
 /// The daemon, between its start and its stop.
@@ -239,6 +251,7 @@ impl Daemon {
         let watched = Watched {
             watcher: parts.watcher,
             config: parts.config_watch,
+            hooks: parts.hooks,
         };
         (watched, daemon)
     }
@@ -356,6 +369,7 @@ impl Daemon {
         }
         let ended = self.ended(finished.outcome, &mut again, now);
         self.agenda.ended(ended, again, (now, random()));
+        self.owe_who_came_meanwhile();
         self.hands = Some(hands);
     }
 

@@ -59,6 +59,8 @@ pub(crate) struct Plan {
     /// Finished runs in a row with changes meanwhile.
     streak: u32,
     restarts: u32,
+    /// Somebody asked for a run while one was under way.
+    is_asked: bool,
 }
 
 /// What follows at once from a change.
@@ -92,6 +94,7 @@ impl Plan {
             common: BTreeSet::new(),
             streak: 0,
             restarts: 0,
+            is_asked: false,
         }
     }
 
@@ -125,6 +128,15 @@ impl Plan {
         }
     }
 
+    /// Asks for a run that begins from now on: at once, or after the one under way, which is let end.
+    pub(crate) const fn ask(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Idle | Phase::Due(_) => self.phase = Phase::Due(now),
+            Phase::Running | Phase::Closing => self.is_asked = true,
+            Phase::Stopping => {}
+        }
+    }
+
     /// Returns when a run is due.
     pub(crate) const fn due(&self) -> Option<Instant> {
         match self.phase {
@@ -137,6 +149,7 @@ impl Plan {
     pub(crate) fn begun(&mut self) {
         self.phase = Phase::Running;
         self.is_whole = false;
+        self.is_asked = false;
         self.meanwhile.clear();
     }
 
@@ -155,6 +168,15 @@ impl Plan {
 
     /// Takes in what else changed until the run's end.
     pub(crate) fn closed(&mut self, paths: BTreeSet<String>, now: Instant) -> Echo {
+        let echo = self.echo(paths, now);
+        if std::mem::take(&mut self.is_asked) {
+            // No change of the command's own asks.
+            self.phase = Phase::Due(now);
+        }
+        echo
+    }
+
+    fn echo(&mut self, paths: BTreeSet<String>, now: Instant) -> Echo {
         self.meanwhile.extend(paths);
         let changed = std::mem::take(&mut self.meanwhile);
         if changed.is_empty() {
@@ -230,6 +252,46 @@ mod tests {
         assert!(plan.ended(true, now));
         assert_eq!(plan.closed(nothing(), now), Echo::None);
         plan
+    }
+
+    #[test]
+    fn who_asks_gets_a_run_that_begins_afterwards() {
+        let now = Instant::now();
+        for on_change in [Queue, Restart] {
+            let mut plan = idle(on_change, now);
+            plan.ask(now);
+            assert_eq!(plan.due(), Some(now));
+            plan.begun();
+            plan.ask(now);
+            assert!(plan.is_running(), "the run under way is let end");
+            assert!(plan.ended(true, now));
+            assert!(plan.lets_publish());
+            plan.ask(now);
+            assert_eq!(plan.closed(nothing(), now), Echo::None);
+            assert_eq!(plan.due(), Some(now), "one run for both");
+            plan.begun();
+            assert!(plan.ended(false, now));
+            plan.closed(nothing(), now);
+            assert_eq!(plan.due(), None);
+        }
+    }
+
+    #[test]
+    fn who_asks_waits_for_no_echo() {
+        let now = Instant::now();
+        let mut plan = idle(Queue, now);
+        for _ in 0..HALTED_AFTER {
+            plan.ask(now);
+            plan.begun();
+            plan.ended(true, now);
+            plan.closed(paths(&["own"]), now);
+        }
+        assert_eq!(plan.due(), None, "the command's own changes start none");
+        plan.begun();
+        plan.ask(now);
+        plan.ended(true, now);
+        plan.closed(paths(&["own"]), now);
+        assert_eq!(plan.due(), Some(now));
     }
 
     #[test]

@@ -4,11 +4,15 @@
 //! terminal's Ctrl-C reaches it only through this program. Its end is waited for without collecting it:
 //! until then the group's number cannot be anybody else's, and may be signalled.
 //!
+//! A run that somebody outside asked for is told why: the events, as a JSON array, are its standard input
+//! and in the file that [`EVENT_FILE_VARIABLE`] names. Every other run has neither.
+//!
 //! Only one run of a site's build is under way at a time on this machine, whichever process asks.
 
 use std::{
-    fs::File,
-    io,
+    fs::{self, File},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -42,6 +46,9 @@ const LEFTOVERS: Duration = Duration::from_millis(500);
 
 /// Pause between two looks whether another process has ended its run.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
+/// The variable that names the file with the events that a run is for.
+pub const EVENT_FILE_VARIABLE: &str = "ONSAVE_EVENT_FILE";
 
 /// Why there is no new site.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +141,37 @@ pub struct Build {
     timeout: Option<Duration>,
     root: PathBuf,
     state: SiteState,
+    /// Variables that hold secrets of this site's configuration.
+    secret_variables: Vec<String>,
+}
+
+/// The file with the events of a run; removed when that is over.
+struct EventFile(PathBuf);
+
+impl EventFile {
+    fn write(path: PathBuf, events: &[u8]) -> io::Result<Self> {
+        // What an earlier run left may be open to its processes still.
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // What is told from outside may be meant for its owner only.
+        let mut options = File::options();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        file.write_all(events)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for EventFile {
+    fn drop(&mut self) {
+        // One that stays is replaced by the next run.
+        let _gone = fs::remove_file(&self.0);
+    }
 }
 
 impl Build {
@@ -145,10 +183,13 @@ impl Build {
             timeout: build.timeout,
             root: config.root.clone(),
             state: state.clone(),
+            secret_variables: config.hooks.secret_variables(),
         }
     }
 
     /// Runs the command to its end, and tells each line that it writes; returns how long it took.
+    ///
+    /// `events` are what it is told, as a JSON array; none where nobody outside asked for it.
     ///
     /// Once `stop` is cancelled, ends the command with all that it started. Dropped before its end, it
     /// kills them.
@@ -156,7 +197,11 @@ impl Build {
     /// # Errors
     ///
     /// [`BuildError`]; whatever was written stays as it is.
-    pub async fn run(&self, stop: &CancellationToken) -> Result<Duration, BuildError> {
+    pub async fn run(
+        &self,
+        events: Option<&[u8]>,
+        stop: &CancellationToken,
+    ) -> Result<Duration, BuildError> {
         let _one_at_a_time = self.lock(stop).await?;
         let started = Instant::now();
         tracing::info!("building");
@@ -164,7 +209,11 @@ impl Build {
             program: self.program().to_owned(),
             source,
         };
-        let mut running = Running::start(self).map_err(start_error)?;
+        let event_file = events
+            .map(|events| EventFile::write(self.state.build_events(), events))
+            .transpose()
+            .map_err(start_error)?;
+        let mut running = Running::start(self, event_file.as_ref()).map_err(start_error)?;
         let listener = Mutex::new(Listener {
             log: RunLog::begin(self.state.build_log()).await,
             last: LastLines::default(),
@@ -287,7 +336,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(build: &Build) -> io::Result<Self> {
+    fn start(build: &Build, events: Option<&EventFile>) -> io::Result<Self> {
         let mut command = match &build.command {
             BuildCommand::Shell(line) => {
                 let mut command = Command::new("sh");
@@ -303,9 +352,23 @@ impl Running {
         for name in KEPT_FROM_BUILDS {
             command.env_remove(name);
         }
+        for name in &build.secret_variables {
+            command.env_remove(name);
+        }
+        let stdin = match events {
+            Some(EventFile(path)) => {
+                command.env(EVENT_FILE_VARIABLE, path);
+                // The file itself, so that nothing has to be fed to a command that does not read.
+                Stdio::from(File::open(path)?)
+            }
+            None => {
+                command.env_remove(EVENT_FILE_VARIABLE);
+                Stdio::null()
+            }
+        };
         let child = command
             .current_dir(&build.root)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)

@@ -121,7 +121,7 @@ async fn run_build(config: &Config, state: &SiteState) -> Result<(), CommandErro
     let (stop, interrupted) = (CancellationToken::new(), shutdown::signal());
     let interrupted = interrupted.map_err(CommandError::Signals)?;
     let build = Build::new(config, build, state);
-    let running = build.run(&stop);
+    let running = build.run(None, &stop);
     tokio::pin!(running);
     let took = tokio::select! {
         // Cancel-safe: the run stays where it is, and is waited for below.

@@ -10,6 +10,7 @@ use crate::{
     config_watch::ConfigWatch,
     control::{Control, Loopback, Means, Token, errands::Errands, status::Status},
     daemon::{self, Builds, Parts},
+    hooks::{HookService, PREFIX},
     ignore_rules::SharedRules,
     log_ring::LogRing,
     publish::PublishError,
@@ -92,6 +93,7 @@ async fn watch(
     })?;
     let folder = SiteFolder::new(config.dir.clone());
     let rules = Arc::new(SharedRules::default());
+    let (mut hooks, hook_runs) = HookService::open(config, state)?.unzip();
     let publisher = target.publisher()?;
     let status = Status {
         dir: config.dir.display().to_string(),
@@ -119,6 +121,7 @@ async fn watch(
         config_watch,
         manager,
         control: control(config, state, (status, means)).await,
+        hooks: hook_runs,
     };
     writeln!(out, "watching {}", config.dir.display())?;
     let doing = match config.target {
@@ -126,11 +129,29 @@ async fn watch(
         TargetConfig::Url(_) | TargetConfig::Fly(_) => "publishing to",
     };
     writeln!(out, "{doing} {}", target.url())?;
+    if let Some(hooks) = &mut hooks {
+        listen(hooks, config, out).await?;
+    }
     out.flush()?;
     tokio::select! {
         outcome = daemon::run(parts, Arc::clone(config), stop) => Ok(outcome?),
         error = target.failed() => Err(error.into()),
     }
+}
+
+/// Lets the hooks answer at their own address.
+async fn listen(
+    hooks: &mut HookService,
+    config: &Config,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    if let Some(address) = config.hooks.listen {
+        let address = hooks.listen(address).await?;
+        writeln!(out, "answering hooks at http://{address}{PREFIX}")?;
+    } else {
+        tracing::warn!("no hook is answered: set hooks.listen, such as \"127.0.0.1:4748\"");
+    }
+    Ok(())
 }
 
 /// Returns what reads the configuration again, from the layers of this process.

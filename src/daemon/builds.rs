@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Daemon, wait_until};
+use super::{Daemon, hook_runs::HookRuns, wait_until};
 use crate::{
     build::{
         Build, BuildError, SourceRules,
@@ -22,6 +22,7 @@ use crate::{
     },
     config::{BuildConfig, Config},
     error_report,
+    hooks::HookRun,
     settle::Settle,
     site_folder::SiteFolder,
     state_folder::SiteState,
@@ -52,6 +53,7 @@ pub struct Builds {
     /// Cancelled once the round under way has scanned the site folder.
     scanned: Option<CancellationToken>,
     is_told_too_many: bool,
+    hooks: HookRuns,
 }
 
 /// Why the sources are looked at.
@@ -105,6 +107,7 @@ impl Builds {
             stop: CancellationToken::new(),
             scanned: None,
             is_told_too_many: false,
+            hooks: HookRuns::default(),
         }
     }
 
@@ -121,6 +124,19 @@ impl Builds {
     /// Runs the command once more where the last run failed and none is due: somebody asks.
     pub(super) fn try_again(&mut self) {
         self.plan.try_again(Instant::now());
+    }
+
+    /// Runs the command for events of a hook, with others that wait for the next run.
+    pub(super) fn run_for(&mut self, run: HookRun) {
+        self.hooks.want(run);
+        // What was fetched for them is seen as changed before the run, and not during it.
+        self.wanted.get_or_insert(Why::Event);
+        self.plan.ask(Instant::now());
+    }
+
+    /// Returns which events the run was for that came to its end.
+    pub(super) fn built_for(&mut self) -> Vec<HookRun> {
+        self.hooks.ended()
     }
 
     /// Notes that a round begins, and will cancel `scanned` once it has scanned the site folder.
@@ -215,7 +231,9 @@ impl Builds {
         self.plan.begun();
         self.stop = CancellationToken::new();
         let (build, stop) = (self.build.clone(), self.stop.clone());
-        self.runs.spawn(async move { build.run(&stop).await });
+        let events = self.hooks.begin();
+        self.runs
+            .spawn(async move { build.run(events.as_deref(), &stop).await });
     }
 
     fn run_ended(&mut self, ended: Result<Duration, BuildError>) -> Heard {
@@ -225,6 +243,9 @@ impl Builds {
             self.wanted = Some(Why::RunEnded);
         }
         let is_whole = self.plan.lets_publish();
+        if matches!(ended, Err(BuildError::Stopped)) || (ended.is_ok() && !is_whole) {
+            self.hooks.stopped();
+        }
         match ended {
             Ok(took) => {
                 let took = took.as_secs_f64() * 1e3;
@@ -274,12 +295,14 @@ impl Daemon {
             Heard::Succeeded(at) => {
                 self.is_built = true;
                 self.agenda.built(at);
+                self.hooks_built(at);
             }
             Heard::NotBuilt => self.is_built = false,
             Heard::Failed(error) => {
                 self.is_built = false;
                 self.standing.not_built(&error);
                 self.not_built(&error);
+                self.hooks_not_built(&error);
             }
         }
     }

@@ -14,7 +14,8 @@ use onsave_protocol::DeployId;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    Builds, Daemon, Doing, agenda::Order, agenda::Proof, round::Hands, round::Outcome, round::Start,
+    Builds, Daemon, Doing, agenda::Order, agenda::Proof, hook_runs, round::Hands, round::Outcome,
+    round::Start,
 };
 use crate::{
     config::Config,
@@ -27,6 +28,7 @@ use crate::{
     },
     dirty::Dirty,
     error_report,
+    hooks::{Ended, HookRun},
     publish::{PublishReport, Publisher, RemoteState, RetryClass, Timings},
     settle::Batch,
     wall_clock,
@@ -44,13 +46,30 @@ pub(super) struct Requests {
     waiting: Vec<Waiting>,
     /// Who waits for the round under way.
     answering: Vec<Waiting>,
+    /// Somebody asked while the round was under way, whose end says nothing about that.
+    came_meanwhile: bool,
 }
 
 /// Somebody who waits for a publish.
 #[derive(Debug)]
 struct Waiting {
     how: PublishNow,
-    done: oneshot::Sender<Published>,
+    done: Done,
+}
+
+/// Who waits.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// Somebody who asked for it, whatever else would be waited for.
+    Person(oneshot::Sender<Published>),
+    /// A hook, for which the rules of a save hold.
+    Hook(HookRun),
+}
+
+impl Waiting {
+    const fn is_person(&self) -> bool {
+        matches!(self.done, Done::Person(_))
+    }
 }
 
 impl Requests {
@@ -60,6 +79,7 @@ impl Requests {
             paused: false,
             waiting: Vec::new(),
             answering: Vec::new(),
+            came_meanwhile: false,
         }
     }
 
@@ -69,8 +89,19 @@ impl Requests {
     }
 
     /// Returns whether nothing is to be published: saves wait, and nobody asked for more.
-    pub(super) const fn holds_back(&self) -> bool {
-        self.paused && self.waiting.is_empty()
+    pub(super) fn holds_back(&self) -> bool {
+        self.paused && !self.waiting.iter().any(Waiting::is_person)
+    }
+
+    /// Returns whether saves are not published.
+    pub(super) const fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Has the next publish answer `done`.
+    pub(super) fn wait_for_publish(&mut self, done: Done) {
+        let how = PublishNow::default();
+        self.waiting.push(Waiting { how, done });
     }
 }
 
@@ -91,6 +122,7 @@ impl Daemon {
                 });
             }
             Asked::Publish { how, done } => {
+                let done = Done::Person(done);
                 self.requests.waiting.push(Waiting { how, done });
                 if let Some(builds) = &mut self.builds {
                     builds.try_again();
@@ -117,6 +149,15 @@ impl Daemon {
                 }
             );
         }
+        if paused {
+            let waiting = mem::take(&mut self.requests.waiting);
+            for Waiting { how, done } in waiting {
+                match done {
+                    Done::Hook(run) => run.end(hook_runs::paused()),
+                    done @ Done::Person(_) => self.requests.waiting.push(Waiting { how, done }),
+                }
+            }
+        }
         self.tell_control();
         // Who asked may be gone.
         let _told = done.send(());
@@ -128,7 +169,7 @@ impl Daemon {
         let requests = &mut self.requests;
         requests.answering = mem::take(&mut requests.waiting);
         let config = Arc::clone(&self.config);
-        if requests.answering.is_empty() {
+        if !requests.answering.iter().any(Waiting::is_person) {
             return config;
         }
         order.proof = Proof::Waited;
@@ -155,18 +196,34 @@ impl Daemon {
                 status.publishes.truncate(KEPT_PUBLISHES);
             });
         }
-        if self.requests.answering.is_empty() {
-            return;
+        self.requests.came_meanwhile = !self.requests.waiting.is_empty();
+        for Waiting { how, done } in mem::take(&mut self.requests.answering) {
+            let waits_on = match done {
+                Done::Person(done) => match final_answer(outcome) {
+                    Some(answer) => {
+                        // Who asked may be gone.
+                        let _told = done.send(answer);
+                        None
+                    }
+                    None => Some(Done::Person(done)),
+                },
+                Done::Hook(run) => match hook_runs::ended(outcome) {
+                    Some(ended) => {
+                        run.end(ended);
+                        None
+                    }
+                    None => Some(Done::Hook(run)),
+                },
+            };
+            let waits_on = waits_on.map(|done| Waiting { how, done });
+            self.requests.waiting.extend(waits_on);
         }
-        let answering = mem::take(&mut self.requests.answering);
-        match final_answer(outcome) {
-            Some(answer) => {
-                for waiting in answering {
-                    // Who asked may be gone.
-                    let _told = waiting.done.send(answer.clone());
-                }
-            }
-            None => self.requests.waiting.extend(answering),
+    }
+
+    /// Owes a publish to who asked for one during the round that ended: its end forgot that.
+    pub(super) fn owe_who_came_meanwhile(&mut self) {
+        if mem::take(&mut self.requests.came_meanwhile) {
+            self.agenda.owe_everything();
         }
     }
 
@@ -197,8 +254,13 @@ impl Daemon {
     pub(super) fn not_built(&mut self, error: &str) {
         for waiting in mem::take(&mut self.requests.waiting) {
             let error = error.to_owned();
-            // Who asked may be gone.
-            let _told = waiting.done.send(Published::Failed { error });
+            match waiting.done {
+                Done::Person(done) => {
+                    // Who asked may be gone.
+                    let _told = done.send(Published::Failed { error });
+                }
+                Done::Hook(run) => run.end(Ended::Failed(error)),
+            }
         }
     }
 

@@ -19,8 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     config::{
-        BuildCommand, BuildConfig, ControlConfig, LogConfig, LogFormat, NotifyConfig, OnChange,
-        PollMode, PublishConfig, Source, TargetConfig, UrlTarget, WatchConfig,
+        BuildCommand, BuildConfig, ControlConfig, HooksConfig, LogConfig, LogFormat, NotifyConfig, OnChange, PollMode, PublishConfig, Source, TargetConfig, UrlTarget, WatchConfig,
     },
     control::{
         Means,
@@ -77,6 +76,7 @@ impl Desk {
             },
             control: ControlConfig::default(),
             notify: NotifyConfig { desktop: false },
+            hooks: HooksConfig::default(),
             log: LogConfig {
                 format: LogFormat::Pretty,
                 filter: "info".into(),
@@ -171,6 +171,7 @@ impl Desk {
             config_watch: self.config_watch(),
             manager: ServiceManager::absent(),
             control: self.control_api(),
+            hooks: None,
         }
     }
 

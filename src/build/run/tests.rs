@@ -33,6 +33,7 @@ impl Desk {
             timeout: None,
             root,
             state,
+            secret_variables: Vec::new(),
         };
         Self { home, build }
     }
@@ -43,7 +44,7 @@ impl Desk {
 
     async fn run(&self) -> Result<Duration, BuildError> {
         let stop = CancellationToken::new();
-        let running = self.build.run(&stop);
+        let running = self.build.run(None, &stop);
         tokio::time::timeout(PATIENCE, running)
             .await
             .expect("it ends")
@@ -145,7 +146,7 @@ async fn a_command_that_is_not_there_is_named() {
 async fn a_stop_ends_the_command_and_what_it_started() {
     let desk = Desk::shell("sleep 600 & echo $! > child; echo $$ > leader; wait");
     let stop = CancellationToken::new();
-    let running = desk.build.run(&stop);
+    let running = desk.build.run(None, &stop);
     let story = async {
         desk.until_there("leader").await;
         stop.cancel();
@@ -184,7 +185,7 @@ async fn a_run_that_is_dropped_leaves_nothing_running() {
     let desk = Desk::shell("echo $$ > leader; sleep 600");
     let stop = CancellationToken::new();
     tokio::select! {
-        ended = desk.build.run(&stop) => panic!("{ended:?}"),
+        ended = desk.build.run(None, &stop) => panic!("{ended:?}"),
         _ = desk.until_there("leader") => {}
     }
     desk.until_gone("leader").await;
@@ -198,7 +199,7 @@ async fn one_run_at_a_time_whoever_asks() {
     let desk = Desk::shell("true");
     let lock = desk.build.state.try_lock_build().unwrap().unwrap();
     let stop = CancellationToken::new();
-    let running = desk.build.run(&stop);
+    let running = desk.build.run(None, &stop);
     let (ended, ()) = tokio::join!(running, async { stop.cancel() });
     assert!(
         matches!(ended, Err(BuildError::Stopped)),
