@@ -9,7 +9,13 @@ use std::{net::SocketAddr, path::Path};
 use onsave_protocol::Secret;
 
 use super::{
-    Source, fly::GivenSecret, keys, layers::Entry, raw::Reading, sections::keep_unpublished, url,
+    Source,
+    fly::GivenSecret,
+    keys::{self, Key},
+    layers::Entry,
+    raw::Reading,
+    sections::keep_unpublished,
+    url,
 };
 use crate::{
     hooks::{PathTemplate, standard_webhooks_key},
@@ -30,6 +36,20 @@ const MAX_QUERY_BYTES: usize = 3_000;
 
 /// The header of a shared secret where none is named.
 const SECRET_HEADER: &str = "x-onsave-secret";
+
+/// Where the secret is.
+const SECRET_KEYS: [&Key; 3] = [
+    &keys::ENTRY_SECRET_FILE,
+    &keys::ENTRY_SECRET_ENV,
+    &keys::ENTRY_SECRET_CREDENTIAL,
+];
+
+/// Where the token for the API is.
+const TOKEN_KEYS: [&Key; 3] = [
+    &keys::FETCH_TOKEN_FILE,
+    &keys::FETCH_TOKEN_ENV,
+    &keys::FETCH_TOKEN_CREDENTIAL,
+];
 
 /// Who may tell of changes from outside.
 #[derive(Debug, Clone, Default)]
@@ -56,7 +76,8 @@ pub struct HookConfig {
     pub id: String,
     /// How it proves who it is.
     pub verify: HookVerify,
-    /// The secrets that it may prove it with, at least one: during a rotation, the new and the old.
+    /// The secrets that it may prove it with, at least one unless it is absent: during a rotation, the new
+    /// and the old.
     pub secrets: Vec<Secret>,
     /// What its events do.
     pub action: HookAction,
@@ -64,6 +85,8 @@ pub struct HookConfig {
     pub events: Vec<String>,
     /// The document that is fetched first.
     pub fetch: Option<HookFetch>,
+    /// Where secrets would be that this process was not given; a daemon needs all of them.
+    pub absent: Vec<String>,
     /// The variables that its secrets came from.
     pub(crate) secret_variables: Vec<String>,
 }
@@ -170,21 +193,18 @@ fn read_hook(reading: &mut Reading<'_>, id: String, place: Place<'_>) -> Option<
     ];
     let action = reading.choice(&keys::HOOK_ACTION, &choices);
     let events = reading.texts(&keys::HOOK_EVENTS, event);
-    let secret = reading.entry_secret(place.surroundings);
-    let token = reading.entry_secret_at(
-        "fetch.token",
-        [
-            &keys::FETCH_TOKEN_FILE,
-            &keys::FETCH_TOKEN_ENV,
-            &keys::FETCH_TOKEN_CREDENTIAL,
-        ],
-        place.surroundings,
-    );
+    let mut absent = Vec::new();
+    let secret = given_or_absent(reading, ("secret", SECRET_KEYS), place, &mut absent);
+    let token = given_or_absent(reading, ("fetch.token", TOKEN_KEYS), place, &mut absent);
     keep_secrets(reading, place);
     let secret_variables = [&secret, &token].into_iter().flatten().filter_map(variable);
     let secret_variables = secret_variables.collect();
     let fetch = read_fetch(reading, token)?;
-    let secrets = read_secrets(reading, kind, secret);
+    let secrets = if secret.is_none() && !absent.is_empty() {
+        Some(Vec::new())
+    } else {
+        read_secrets(reading, kind, secret)
+    };
     let action = read_action(reading, action, place.builds);
     only_for(reading, kind);
     if fetch.is_some() && !matches!(kind, Some(Kind::Sanity) | None) {
@@ -210,8 +230,26 @@ fn read_hook(reading: &mut Reading<'_>, id: String, place: Place<'_>) -> Option<
             events => events.unwrap_or_default(),
         },
         fetch,
+        absent,
         secret_variables,
     })
+}
+
+/// Reads a secret. One that only the daemon is given is noted in `absent`: what a person runs beside it
+/// needs none, and must not fail for that.
+fn given_or_absent(
+    reading: &mut Reading<'_>,
+    (name, keys): (&str, [&'static Key; 3]),
+    place: Place<'_>,
+    absent: &mut Vec<String>,
+) -> Option<GivenSecret> {
+    match reading.secret_elsewhere(keys, place.surroundings) {
+        Some(where_to) => {
+            absent.push(format!("{} is in {where_to}", reading.name_of(name)));
+            None
+        }
+        None => reading.entry_secret_at(name, keys, place.surroundings),
+    }
 }
 
 fn check_id(reading: &mut Reading<'_>, id: &str) -> bool {
@@ -250,13 +288,11 @@ fn read_secrets(
     secret: Option<GivenSecret>,
 ) -> Option<Vec<Secret>> {
     let Some(given) = secret else {
-        let places = [
-            &keys::ENTRY_SECRET_FILE,
-            &keys::ENTRY_SECRET_ENV,
-            &keys::ENTRY_SECRET_CREDENTIAL,
-        ];
         // One that is named and cannot be read is a fault already.
-        if places.iter().all(|key| reading.merged.get(key).is_none()) {
+        if SECRET_KEYS
+            .iter()
+            .all(|key| reading.merged.get(key).is_none())
+        {
             let problem =
                 "is needed, or secret_env or secret_credential: the secret that the sender has";
             reading.contradiction(&keys::ENTRY_SECRET_FILE, problem.to_owned());

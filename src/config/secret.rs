@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ::config::ValueKind;
 use onsave_protocol::Secret;
 
 use super::{
@@ -143,6 +144,36 @@ impl Reading<'_> {
             }
         };
         self.secret(&key, found, source)
+    }
+
+    /// Returns where a secret would be that this process was not given, though its keys name a place: a
+    /// variable or a credential of the daemon's alone. Nothing where it can be read, or is at fault.
+    pub(super) fn secret_elsewhere(
+        &mut self,
+        [file_key, variable_key, credential_key]: [&'static Key; 3],
+        surroundings: &Surroundings,
+    ) -> Option<String> {
+        let named_by = |key| match self.merged.get(key) {
+            Some((ValueKind::String(name), _)) => named(name).ok(),
+            _ => None,
+        };
+        let place = match (
+            self.merged.get(file_key),
+            named_by(variable_key),
+            named_by(credential_key),
+        ) {
+            (None, Some(name), None) if surroundings.variable(&name).is_none() => {
+                format!("the variable {name}")
+            }
+            (None, None, Some(name)) if from_manager(surroundings, &name).is_none() => {
+                format!("the credential {name}")
+            }
+            _ => return None,
+        };
+        for key in [file_key, variable_key, credential_key] {
+            self.text(key, named);
+        }
+        Some(place)
     }
 
     /// Records a secret that was read, or its fault; never its value.

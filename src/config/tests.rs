@@ -989,11 +989,6 @@ fn a_hook_without_its_proof_is_a_fault() {
             "hooks.cms.secret_file = \"deploy/s\"",
         ),
         (
-            "secret_env = \"GIT_SECRET\"\nevents",
-            "secret_env = \"NONE\"\nevents",
-            "hooks.git.secret (variable NONE)",
-        ),
-        (
             "STANDARD_SECRET",
             "GIT_SECRET",
             "hooks.other.secret (variable GIT_SECRET): must be base64",
@@ -1075,11 +1070,6 @@ fn what_is_fetched_has_a_place_and_a_query() {
             "verify = \"github\"",
             "hooks.cms.fetch.query = ",
         ),
-        (
-            "SANITY_TOKEN",
-            "NONE",
-            "hooks.cms.fetch.token (variable NONE)",
-        ),
     ] {
         let text = HOOKS.replacen(from, to, 1);
         assert_ne!(text, HOOKS);
@@ -1125,4 +1115,23 @@ fn the_hooks_of_the_example_can_be_used_as_they_are() {
     let desk = desk.variable("DEPLOY_SECRET", "hunter2");
     let hooks = desk.load().unwrap().config.hooks;
     assert!(hooks.entries.len() >= 3 && hooks.entries.iter().any(|hook| hook.fetch.is_some()));
+}
+
+/// A unit's secret is not a terminal's: `onsave status` there needs none.
+#[test]
+fn a_secret_that_only_the_daemon_is_given_is_no_fault() {
+    let text = HOOKS
+        .replacen(
+            "secret_env = \"STANDARD_SECRET\"",
+            "secret_credential = \"none\"",
+            1,
+        )
+        .replacen("SANITY_TOKEN", "NONE", 1);
+    let loaded = with_hooks(&text).load().unwrap();
+    let absent = |index: usize| loaded.config.hooks.entries[index].absent.clone();
+    assert_eq!(absent(0), ["hooks.cms.fetch.token is in the variable NONE"]);
+    assert_eq!(absent(1), [""; 0]);
+    assert_eq!(absent(2), ["hooks.other.secret is in the credential none"]);
+    let empty = with_hooks(HOOKS).variable("GIT_SECRET", " ");
+    assert!(empty.faults()[0].contains("the secret is empty"));
 }

@@ -13,6 +13,7 @@ mod fly;
 mod fly_simulator;
 mod flyctl;
 mod harness;
+mod hooks;
 mod judges;
 mod local_target;
 mod logs;

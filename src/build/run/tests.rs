@@ -208,3 +208,39 @@ async fn one_run_at_a_time_whoever_asks() {
     drop(lock);
     desk.run().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_run_is_told_its_events_twice_and_no_secret() {
+    let line = "cat > stdin; cat \"$ONSAVE_EVENT_FILE\" > file; stat -c %a \"$ONSAVE_EVENT_FILE\" > mode; \
+                env > environment";
+    let mut desk = Desk::shell(line);
+    // Cargo gives it to every test.
+    let kept = "CARGO_MANIFEST_DIR";
+    assert!(std::env::vars_os().any(|(name, _)| name == kept));
+    desk.build.secret_variables = vec![kept.to_owned()];
+    let stop = CancellationToken::new();
+    let events = b"[{\"id\":\"a\"}]";
+    let running = desk.build.run(Some(events), &stop);
+    tokio::time::timeout(PATIENCE, running)
+        .await
+        .unwrap()
+        .unwrap();
+    for name in ["stdin", "file"] {
+        assert_eq!(fs::read(desk.path(name)).unwrap(), events, "{name}");
+    }
+    assert_eq!(fs::read_to_string(desk.path("mode")).unwrap(), "600\n");
+    assert!(
+        !desk.build.state.build_events().exists(),
+        "it is gone with the run"
+    );
+    let environment = fs::read_to_string(desk.path("environment")).unwrap();
+    assert!(environment.contains("PATH=") && !environment.contains(kept));
+}
+
+#[tokio::test]
+async fn a_run_that_nobody_outside_asked_for_is_told_nothing() {
+    let desk = Desk::shell("cat > stdin; echo \"[$ONSAVE_EVENT_FILE]\" > file");
+    desk.run().await.unwrap();
+    assert_eq!(fs::read_to_string(desk.path("stdin")).unwrap(), "");
+    assert_eq!(fs::read_to_string(desk.path("file")).unwrap(), "[]\n");
+}
