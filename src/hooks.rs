@@ -49,6 +49,7 @@ use hyper::{
     body::Body,
     header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
 };
+use onsave_protocol::digest;
 use serde_json::{Value, json};
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -445,7 +446,7 @@ fn busy() -> Answer {
 fn random_id() -> Result<String, getrandom::Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(digest::hex(&bytes))
 }
 
 /// A clock before 1970 is wrong, and nobody's time.

@@ -122,9 +122,15 @@ impl Plan {
     }
 
     /// Asks for a run where the site folder is not whole and none is under way or due.
-    pub(crate) fn try_again(&mut self, now: Instant) {
-        if !self.is_whole && self.phase == Phase::Idle {
-            self.phase = Phase::Due(now);
+    pub(crate) const fn try_again(&mut self, now: Instant) {
+        if self.is_whole {
+            return;
+        }
+        match self.phase {
+            Phase::Idle => self.phase = Phase::Due(now),
+            // It failed already.
+            Phase::Closing => self.is_asked = true,
+            Phase::Due(_) | Phase::Running | Phase::Stopping => {}
         }
     }
 
@@ -273,6 +279,20 @@ mod tests {
             assert!(plan.ended(false, now));
             plan.closed(nothing(), now);
             assert_eq!(plan.due(), None);
+        }
+    }
+
+    #[test]
+    fn who_tries_again_right_after_a_failure_gets_a_run() {
+        let now = Instant::now();
+        for is_success in [false, true] {
+            let mut plan = idle(Queue, now);
+            plan.ask(now);
+            plan.begun();
+            plan.ended(is_success, now);
+            plan.try_again(now);
+            plan.closed(nothing(), now);
+            assert_eq!(plan.due(), (!is_success).then_some(now));
         }
     }
 

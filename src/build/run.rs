@@ -355,16 +355,13 @@ impl Running {
         for name in &build.secret_variables {
             command.env_remove(name);
         }
-        let stdin = match events {
-            Some(EventFile(path)) => {
-                command.env(EVENT_FILE_VARIABLE, path);
-                // The file itself, so that nothing has to be fed to a command that does not read.
-                Stdio::from(File::open(path)?)
-            }
-            None => {
-                command.env_remove(EVENT_FILE_VARIABLE);
-                Stdio::null()
-            }
+        let stdin = if let Some(EventFile(path)) = events {
+            command.env(EVENT_FILE_VARIABLE, path);
+            // The file itself, so that nothing has to be fed to a command that does not read.
+            Stdio::from(File::open(path)?)
+        } else {
+            command.env_remove(EVENT_FILE_VARIABLE);
+            Stdio::null()
         };
         let child = command
             .current_dir(&build.root)

@@ -1,5 +1,7 @@
 //! The loop as a whole: a real watcher, a real server, and what lies between them going wrong.
 
+mod hooks;
+
 use std::{
     fs,
     io::Write as _,

@@ -218,7 +218,7 @@ impl Journal {
     /// Notes what became of the document of some events.
     pub(super) fn fetched(&self, ids: &[String], document: &DocumentChange, now: u64) {
         self.note(ids, now, |outcome| {
-            outcome.document = Some(document.clone())
+            outcome.document = Some(document.clone());
         });
     }
 

@@ -40,6 +40,26 @@ impl HookRun {
         (run, ended)
     }
 
+    /// Returns a run for an event that nobody sent; its journal is in `folder`.
+    #[cfg(test)]
+    pub(crate) fn made_up(
+        action: HookAction,
+        id: &str,
+        folder: std::path::PathBuf,
+    ) -> (Self, oneshot::Receiver<Ended>) {
+        let event = Event {
+            id: id.to_owned(),
+            hook: "made-up".to_owned(),
+            event: None,
+            operation: None,
+            document_id: None,
+            received_unix_ms: 0,
+            payload: serde_json::Value::Null,
+        };
+        let journal = Journal::open(folder).expect("the folder can be made");
+        Self::new(action, vec![Arc::new(event)], Arc::new(journal))
+    }
+
     /// Returns what is to be done.
     #[must_use]
     pub const fn action(&self) -> HookAction {

@@ -90,12 +90,7 @@ fn post(path: &str, secret: &str, body: &str) -> Request<Full<Bytes>> {
 fn push(body: &str, delivery: &str, event: &str) -> Request<Full<Bytes>> {
     let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(b"hunter2").unwrap();
     mac.update(body.as_bytes());
-    let tag: String = mac
-        .finalize()
-        .into_bytes()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let tag = digest::hex(&mac.finalize().into_bytes());
     let headers = [
         ("x-hub-signature-256", format!("sha256={tag}")),
         ("x-github-delivery", delivery.to_owned()),

@@ -73,6 +73,24 @@ struct Fetcher {
     documents: Option<Documents>,
 }
 
+impl Fetcher {
+    /// Returns the fetcher, which is made where it is not there.
+    fn kept<'f>(
+        kept: &'f mut Option<Self>,
+        fetch: &HookFetch,
+    ) -> Result<&'f mut Self, SanityError> {
+        let fetcher = match kept.take() {
+            Some(fetcher) => fetcher,
+            None => Self {
+                api: SanityApi::new(fetch)?,
+                fetch: fetch.clone(),
+                documents: None,
+            },
+        };
+        Ok(kept.insert(fetcher))
+    }
+}
+
 impl Worker {
     /// Works until it is dropped, or the daemon is gone.
     pub(super) async fn work(self) {
@@ -80,7 +98,7 @@ impl Worker {
         loop {
             let mut events = self.journal.waiting(&self.hook.id).await;
             if let Some(fetch) = &self.hook.fetch {
-                events = match self.fetcher(&mut fetcher, fetch) {
+                events = match Fetcher::kept(&mut fetcher, fetch) {
                     Ok(fetcher) => self.fetch(fetcher, events).await,
                     Err(error) => {
                         self.end(&events, failed(&error)).await;
@@ -105,22 +123,6 @@ impl Worker {
                 Err(_) => return,
             }
         }
-    }
-
-    fn fetcher<'f>(
-        &self,
-        fetcher: &'f mut Option<Fetcher>,
-        fetch: &HookFetch,
-    ) -> Result<&'f mut Fetcher, SanityError> {
-        let made = match fetcher.take() {
-            Some(made) => made,
-            None => Fetcher {
-                api: SanityApi::new(fetch)?,
-                fetch: fetch.clone(),
-                documents: None,
-            },
-        };
-        Ok(fetcher.insert(made))
     }
 
     /// Brings the documents of events up to date, each once; returns the events to go on with.

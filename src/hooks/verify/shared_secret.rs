@@ -4,7 +4,7 @@
 //! HTTPS or within one machine.
 
 use hmac::Mac as _;
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, HeaderValue};
 use onsave_protocol::Secret;
 
 use super::{Refusal, Signed, mac};
@@ -19,7 +19,7 @@ pub(in crate::hooks) fn verify(
     secrets: &[Secret],
     signed: Signed<'_>,
 ) -> Result<(), Refusal> {
-    let own = signed.headers.get(header).map(|value| value.as_bytes());
+    let own = signed.headers.get(header).map(HeaderValue::as_bytes);
     let bearer = signed.headers.get(AUTHORIZATION).and_then(|value| {
         let (scheme, token) = value.as_bytes().split_at_checked(7)?;
         scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
