@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    durable,
+    durable::{self, Readers},
     outcome::{DocumentChange, FileChange},
     path_template::{PathError, PathTemplate},
 };
@@ -123,7 +123,7 @@ impl Documents {
             }
             // What somebody put there meanwhile is seen as well.
             self.place(&path)?;
-            durable::replace(&place, &bytes).map_err(failed)?;
+            durable::replace(&place, &bytes, Readers::Usual).map_err(failed)?;
             FileChange::Written
         };
         let before = self.paths.get(id).cloned();
@@ -182,7 +182,11 @@ impl Documents {
     }
 
     fn remember(&self) -> io::Result<()> {
-        durable::replace(&self.memory, &serde_json::to_vec(&self.paths)?)
+        durable::replace(
+            &self.memory,
+            &serde_json::to_vec(&self.paths)?,
+            Readers::Owner,
+        )
     }
 
     /// Returns where a path is on the disk, when that is a place for documents.

@@ -1,10 +1,20 @@
 //! Files that are there whole or not at all, also after a loss of power.
 
 use std::{
-    fs::File,
+    fs::{self, File, Permissions},
     io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
 };
+
+/// Who may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Readers {
+    /// Its owner alone.
+    Owner,
+    /// Whoever the user lets read new files; of one that is there, whoever may now.
+    Usual,
+}
 
 /// Replaces the file at `path`, which is in a folder that is there. Once this returns, the new bytes are
 /// on the disk under that name.
@@ -12,12 +22,24 @@ use std::{
 /// # Errors
 ///
 /// The system's; the old file is as it was.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let mode = match readers {
+        Readers::Owner => 0o600,
+        // The system takes the user's mask off.
+        Readers::Usual => 0o666,
+    };
     let mut file = tempfile::Builder::new()
         // Hidden, so that no watcher takes it for a save.
         .prefix(".onsave-")
+        .permissions(Permissions::from_mode(mode))
         .tempfile_in(folder)?;
+    if readers == Readers::Usual
+        && let Ok(there) = fs::symlink_metadata(path)
+        && there.is_file()
+    {
+        file.as_file().set_permissions(there.permissions())?;
+    }
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
@@ -26,8 +48,6 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
@@ -35,10 +55,26 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         for bytes in [&b"one"[..], b"two"] {
-            replace(&path, bytes).unwrap();
+            replace(&path, bytes, Readers::Owner).unwrap();
             assert_eq!(fs::read(&path).unwrap(), bytes);
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert!(replace(&folder.path().join("no/a"), b"").is_err());
+        assert!(replace(&folder.path().join("no/a"), b"", Readers::Owner).is_err());
+    }
+
+    #[test]
+    fn what_others_may_read_they_still_may() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (private, usual) = (folder.path().join("a"), folder.path().join("b"));
+        replace(&private, b"", Readers::Owner).unwrap();
+        assert_eq!(mode(&private), 0o600);
+        replace(&usual, b"", Readers::Usual).unwrap();
+        let made_by_hand = folder.path().join("c");
+        fs::write(&made_by_hand, "").unwrap();
+        assert_eq!(mode(&usual), mode(&made_by_hand));
+        fs::set_permissions(&usual, Permissions::from_mode(0o640)).unwrap();
+        replace(&usual, b"new", Readers::Usual).unwrap();
+        assert_eq!(mode(&usual), 0o640);
     }
 }

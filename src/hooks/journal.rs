@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    durable,
+    durable::{self, Readers},
     event::Event,
     outcome::{DocumentChange, Ended, HookState, Outcome},
 };
@@ -249,7 +249,7 @@ impl Journal {
     async fn write(&self, number: u64, record: &Record) -> io::Result<()> {
         let path = self.path(number);
         let bytes = serde_json::to_vec(record)?;
-        spawn_blocking(move || durable::replace(&path, &bytes)).await?
+        spawn_blocking(move || durable::replace(&path, &bytes, Readers::Owner)).await?
     }
 
     fn path(&self, number: u64) -> PathBuf {

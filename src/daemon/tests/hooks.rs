@@ -76,7 +76,10 @@ async fn a_hook_that_publishes_waits_for_no_quiet_window() {
 async fn a_hook_allows_nothing_that_a_save_does_not() {
     let names: Vec<String> = (0..12).map(|n| format!("{n}.html")).collect();
     let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
-    let desk = Desk::new(&files).await;
+    let mut desk = Desk::new(&files).await;
+    // Nothing is published while it is removed.
+    desk.config.watch.quiet = Duration::from_mins(1);
+    desk.config.watch.max_wait = Duration::from_mins(1);
     told(&desk, async |hook| {
         desk.shows("/11.html", "x").await;
         for name in &names[1..] {
