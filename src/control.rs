@@ -55,7 +55,7 @@ use self::{
     status::{PublishNow, Published, Status},
 };
 pub use self::{loopback::Loopback, token::Token};
-use crate::log_ring::LogRing;
+use crate::{hooks::Hooks, log_ring::LogRing};
 
 /// Requests that wait for the daemon at most; more are refused.
 const MOST_WAITING: usize = 16;
@@ -106,6 +106,8 @@ pub struct Means {
     pub errands: Option<Errands>,
     /// The last lines of the log.
     pub logs: LogRing,
+    /// Answers below `/hooks/`, before any guard: the proof is in the request.
+    pub hooks: Option<Arc<Hooks>>,
 }
 
 /// The socket's file.
@@ -130,6 +132,7 @@ impl Control {
             told,
             errands: means.errands.map(Arc::new),
             logs: means.logs,
+            hooks: means.hooks,
             under_way: Arc::default(),
         };
         Self {

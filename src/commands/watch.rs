@@ -69,7 +69,7 @@ pub(super) async fn run(
         logs,
         out,
     };
-    let outcome = watch(&config, state, &mut target, (stop, listeners)).await;
+    let outcome = Box::pin(watch(&config, state, &mut target, (stop, listeners))).await;
     let closed = target.close().await;
     outcome?;
     closed.map_err(CommandError::from)
@@ -104,6 +104,10 @@ async fn watch(
     let means = Means {
         errands: Some(errands),
         logs,
+        hooks: hooks
+            .as_ref()
+            .filter(|_| config.hooks.listen.is_none())
+            .map(HookService::hooks),
     };
     let parts = Parts {
         watcher: Watcher::start(folder.clone(), &config.watch, Arc::clone(&rules)),
@@ -139,7 +143,7 @@ async fn watch(
     }
 }
 
-/// Lets the hooks answer at their own address.
+/// Lets the hooks answer at their own address, where they have one; otherwise, the API's does.
 async fn listen(
     hooks: &mut HookService,
     config: &Config,
@@ -148,6 +152,8 @@ async fn listen(
     if let Some(address) = config.hooks.listen {
         let address = hooks.listen(address).await?;
         writeln!(out, "answering hooks at http://{address}{PREFIX}")?;
+    } else if config.control.listen.is_some() {
+        tracing::info!("hooks are answered where the dashboard is, below {PREFIX}");
     } else {
         tracing::warn!("no hook is answered: set hooks.listen, such as \"127.0.0.1:4748\"");
     }

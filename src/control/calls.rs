@@ -37,7 +37,7 @@ use super::{
     router::{self, NoCall, Route},
     status::{PublishNow, Status},
 };
-use crate::log_ring::LogRing;
+use crate::{hooks::Hooks, log_ring::LogRing};
 
 /// The longest body of a request, in bytes: a switch or two.
 const MOST_BODY: usize = 4 * 1024;
@@ -52,6 +52,7 @@ pub(super) struct Shared {
     pub(super) told: watch::Receiver<Status>,
     pub(super) errands: Option<Arc<Errands>>,
     pub(super) logs: LogRing,
+    pub(super) hooks: Option<Arc<Hooks>>,
     /// What is done to its end; ends with the last connection and the daemon.
     pub(super) under_way: Arc<Mutex<JoinSet<()>>>,
 }

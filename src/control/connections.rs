@@ -7,12 +7,14 @@
 use std::{
     convert::Infallible,
     io,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use http_body_util::BodyExt;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -27,6 +29,7 @@ use super::{
     calls::{self, Shared},
     guard::Guard,
 };
+use crate::hooks;
 
 /// Connections at once: a person's terminals and tabs, and a few tools.
 const MOST_CONNECTIONS: usize = 64;
@@ -66,14 +69,14 @@ pub(super) async fn serve(listener: Listener, shared: Shared) {
             Listener::Socket(socket) => socket.accept().await.map(|(stream, _)| {
                 connections.spawn(async move {
                     let _permit = permit;
-                    serve_one(stream, shared, None).await;
+                    serve_one(stream, shared, (None, None)).await;
                 });
             }),
-            Listener::Address(address, guard) => address.accept().await.map(|(stream, _)| {
+            Listener::Address(address, guard) => address.accept().await.map(|(stream, peer)| {
                 let guard = Arc::clone(guard);
                 connections.spawn(async move {
                     let _permit = permit;
-                    serve_one(stream, shared, Some(guard)).await;
+                    serve_one(stream, shared, (Some(guard), Some(peer.ip()))).await;
                 });
             }),
         };
@@ -84,13 +87,24 @@ pub(super) async fn serve(listener: Listener, shared: Shared) {
     }
 }
 
-async fn serve_one<S>(stream: S, shared: Shared, guard: Option<Arc<Guard>>)
-where
+async fn serve_one<S>(
+    stream: S,
+    shared: Shared,
+    (guard, peer): (Option<Arc<Guard>>, Option<IpAddr>),
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let service = service_fn(move |request: Request<Incoming>| {
         let (shared, guard) = (shared.clone(), guard.clone());
-        async move { Ok::<_, Infallible>(calls::answer(request, &shared, guard.as_deref()).await) }
+        async move {
+            Ok::<_, Infallible>(match &shared.hooks {
+                // Before the guard: a sender has its proof, and may come through a tunnel under any name.
+                Some(hooks) if request.uri().path().starts_with(hooks::PREFIX) => {
+                    hooks.answer(request, peer).await.map(BodyExt::boxed)
+                }
+                _ => calls::answer(request, &shared, guard.as_deref()).await,
+            })
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -71,13 +71,31 @@ impl Desk {
         watched
     }
 
-    /// Starts the daemon, and waits until its hooks answer.
-    pub(super) fn start(&self, name: &str) -> Watched {
+    /// Starts a daemon whose hooks have no address of their own, and waits until its first build is live.
+    pub(super) fn watch_beside_api(&self, name: &str) -> Watched {
+        let daemon = self.world.start(name, &mut self.command());
+        self.world.wait_for_page("/", "start\n");
+        let said = self.world.run_well(&["status", "--json"]);
+        let status: Value = serde_json::from_str(&said).expect("one object");
+        let url = status["address"].as_str().expect("an address");
+        let hooks = url
+            .trim_start_matches("http://")
+            .parse()
+            .expect("an address");
+        Watched { daemon, hooks }
+    }
+
+    fn command(&self) -> Command {
         let mut command = self.world.command(&["watch"]);
         command
             .env("PATH", PATH)
             .env("HOOK_SECRET", "hunter2-of-env");
-        let mut daemon = self.world.start(name, &mut command);
+        command
+    }
+
+    /// Starts the daemon, and waits until its hooks answer.
+    pub(super) fn start(&self, name: &str) -> Watched {
+        let mut daemon = self.world.start(name, &mut self.command());
         let url = daemon.wait_for_line("answering hooks at http://");
         let hooks = url.trim_end_matches("/hooks/").parse().expect("an address");
         Watched { daemon, hooks }

@@ -199,3 +199,36 @@ fn nothing_else_answers_at_the_address_of_the_hooks() {
     });
     assert!(status.contains("\"paused\":false"), "{status}");
 }
+
+#[test]
+fn without_an_address_of_their_own_hooks_are_answered_beside_the_api() {
+    let desk = desk();
+    desk.world.configure(&format!(
+        "[build]\ncommand = \"sh .build.sh\"\n[control]\nlisten = \"127.0.0.1:0\"\n{HOOKS}"
+    ));
+    let watched = desk.watch_beside_api("watch");
+    let body = json!({"n": 1}).to_string();
+    // As a tunnel passes it on.
+    let mut headers = standard(&body, "msg_1");
+    headers.push(header("host", "hooks.example.org"));
+    let id = watched.tell("other", &headers, &body);
+    watched.wait_for_state(&id, &["in_step"]);
+    let forged = watched.ask(("POST", "/hooks/other"), &headers, "{}");
+    assert_eq!(forged.status, 401);
+    let foreign = [header("host", "hooks.example.org")];
+    let refused = watched.ask(("GET", "/v1/status"), &foreign, "");
+    assert!(
+        refused.status >= 400,
+        "the API answers to its own name alone"
+    );
+    assert_eq!(
+        watched
+            .ask(("GET", "/v1/status"), &[loopback(&watched)], "")
+            .status,
+        200
+    );
+}
+
+fn loopback(watched: &super::desk::Watched) -> (String, String) {
+    header("host", &watched.hooks.to_string())
+}
