@@ -131,7 +131,7 @@ pub async fn run(
     } = &mut watched;
     tokio::pin!(shutdown);
     loop {
-        daemon.begin_what_is_due(proof(watcher.health()));
+        daemon.begin_what_is_due(Proof::of(watcher.health()));
         daemon.tell_manager(watcher.health());
         daemon.tell_control();
         daemon.tell_desktop();
@@ -484,16 +484,6 @@ fn changed(error: &PublishError) -> Dirty {
             Dirty::Paths([PathBuf::from(path.as_str())].into())
         }
         _ => Dirty::Everything,
-    }
-}
-
-fn proof(health: &WatchHealth) -> Proof {
-    match health {
-        WatchHealth::Polling(_) => Proof::SecondScan,
-        WatchHealth::Starting
-        | WatchHealth::Events
-        | WatchHealth::Absent
-        | WatchHealth::ReconcileOnly(_) => Proof::Settled,
     }
 }
 

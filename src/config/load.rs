@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    BuildConfig, Config, ConfigError, ControlConfig, FlagLayer, HooksConfig, LogConfig, NotifyConfig, PublishConfig, Setting, Source, TargetConfig, WatchConfig,
+    BuildConfig, Config, ConfigError, ControlConfig, FlagLayer, HooksConfig, LogConfig,
+    NotifyConfig, PublishConfig, Setting, Source, TargetConfig, WatchConfig,
     fault::Fault,
     file::{self, FileContents},
     keys,

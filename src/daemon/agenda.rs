@@ -13,6 +13,7 @@ use crate::{
     dirty::{Dirty, MAX_DIRTY_PATHS},
     publish::Backoff,
     settle::Batch,
+    watch::WatchHealth,
 };
 
 /// The first wait before files that changed while they were read are looked at again; doubled each
@@ -75,6 +76,19 @@ pub(super) enum Proof {
     SecondScan,
     /// Nothing, and the longest wait is over: what is there is published.
     Waited,
+}
+
+impl Proof {
+    /// Returns what the watcher can give.
+    pub(super) const fn of(health: &WatchHealth) -> Self {
+        match health {
+            WatchHealth::Polling(_) => Self::SecondScan,
+            WatchHealth::Starting
+            | WatchHealth::Events
+            | WatchHealth::Absent
+            | WatchHealth::ReconcileOnly(_) => Self::Settled,
+        }
+    }
 }
 
 /// What it takes for what is owed to be published.

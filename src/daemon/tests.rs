@@ -21,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     config::{
-        BuildCommand, BuildConfig, ControlConfig, HooksConfig, LogConfig, LogFormat, NotifyConfig, OnChange, PollMode, PublishConfig, Source, TargetConfig, UrlTarget, WatchConfig,
+        BuildCommand, BuildConfig, ControlConfig, HooksConfig, LogConfig, LogFormat, NotifyConfig,
+        OnChange, PollMode, PublishConfig, Source, TargetConfig, UrlTarget, WatchConfig,
     },
     control::{
         Means,
