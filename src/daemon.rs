@@ -24,6 +24,7 @@ mod requests;
 mod round;
 mod speech;
 mod standing;
+mod telling;
 mod upkeep;
 
 use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
@@ -46,6 +47,7 @@ use self::{
     upkeep::Upkeep,
 };
 use crate::{
+    after_publish::Deliveries,
     config::Config,
     config_watch::ConfigWatch,
     control::Control,
@@ -86,6 +88,8 @@ pub struct Parts {
     pub builds: Option<Builds>,
     /// Sends it.
     pub publisher: Publisher,
+    /// Tells others of publishes.
+    pub deliveries: Deliveries,
     /// Finds another secret when the server refuses this one.
     pub mender: Option<Mender>,
     /// Asks the public site, when that is wanted.
@@ -197,6 +201,7 @@ struct Daemon {
     /// At most one: a newer publish voids the check of the one before.
     live_checks: JoinSet<(LiveCheck, LiveVerdict)>,
     upkeep: Upkeep,
+    deliveries: Deliveries,
     speech: Speech,
     standing: Standing,
     bell: Bell,
@@ -227,6 +232,7 @@ impl Daemon {
             live: parts.live,
             live_checks: JoinSet::new(),
             upkeep: Upkeep::new(parts.last_publish, parts.target),
+            deliveries: parts.deliveries,
             speech: Speech::default(),
             bell: Bell::default(),
             standing: Standing::new(config.publish.site_url(&parts.target_url).to_owned()),
@@ -354,6 +360,7 @@ impl Daemon {
             self.check_live(report);
             self.upkeep.published(&report.changeset, now);
         }
+        self.tell_others(&finished.outcome, &hands);
         let ended = self.ended(finished.outcome, &mut again, now);
         self.agenda.ended(ended, again, (now, random()));
         self.hands = Some(hands);
@@ -458,6 +465,7 @@ impl Daemon {
         if let Some(hands) = &mut self.hands {
             self.upkeep.finish(hands);
         }
+        self.deliveries.stop().await;
         Ok(())
     }
 }

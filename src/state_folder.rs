@@ -16,6 +16,7 @@
 //!     control-token   what the daemon's API is asked with over an address; as `secret`
 //!     open.html       leads a browser to the dashboard; 0600, since it holds the token
 //!     last-publish    what the last publish left on the target
+//!     deliveries/     what is still to be told of publishes, and what was told
 //! ```
 //!
 //! The site key is the site's folder name, for people, and a hash of its absolute path, so that
@@ -221,6 +222,12 @@ impl SiteState {
     #[must_use]
     pub fn last_publish(&self) -> PathBuf {
         self.folder.join("last-publish")
+    }
+
+    /// Returns the folder of what is still to be told of publishes.
+    #[must_use]
+    pub fn deliveries(&self) -> PathBuf {
+        self.folder.join("deliveries")
     }
 
     /// Returns the lock that the site's daemon holds.

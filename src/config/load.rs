@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    BuildConfig, Config, ConfigError, ControlConfig, FlagLayer, LogConfig, NotifyConfig,
-    PublishConfig, Setting, Source, TargetConfig, WatchConfig,
+    AfterPublish, BuildConfig, Config, ConfigError, ControlConfig, FlagLayer, LogConfig,
+    NotifyConfig, PublishConfig, Setting, Source, TargetConfig, WatchConfig,
     fault::Fault,
     file::{self, FileContents},
     keys,
@@ -66,6 +66,8 @@ pub struct Parts {
     pub control: Option<ControlConfig>,
     /// Who is told of troubles besides the log.
     pub notify: Option<NotifyConfig>,
+    /// What is told of a publish.
+    pub after_publish: Option<Vec<AfterPublish>>,
     /// What is logged.
     pub log: Option<LogConfig>,
 }
@@ -106,6 +108,7 @@ impl Examined {
             publish: parts.publish.clone()?,
             control: parts.control.clone()?,
             notify: parts.notify?,
+            after_publish: parts.after_publish.clone()?,
             log: parts.log.clone()?,
         })
     }

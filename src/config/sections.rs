@@ -16,7 +16,7 @@ use onsave_server::config::{Fallback, SecurityHeaders, Serving, TrailingSlash};
 
 use super::{
     LocalTarget, LogConfig, LogFormat, NotifyConfig, PollMode, PublishConfig, Source, TargetConfig,
-    UrlTarget, WatchConfig, app_name,
+    UrlTarget, WatchConfig, after_publish, app_name,
     build::BuildSection,
     control,
     fly::{self, FlySection, GivenSecret},
@@ -45,6 +45,7 @@ pub(super) fn read_parts(
     let control = control::read(reading);
     let notify = reading.switch(&keys::NOTIFY_DESKTOP);
     let log = read_log(reading);
+    let after_publish = after_publish::read(reading, (surroundings, dir.as_deref()), entries);
     if let (Some(TargetConfig::Local(local)), Some(dir)) = (&target, &dir) {
         keep_apart(reading, dir, &local.volume);
     }
@@ -57,6 +58,7 @@ pub(super) fn read_parts(
         publish,
         control,
         notify: notify.map(|desktop| NotifyConfig { desktop }),
+        after_publish,
         log,
     }
 }
@@ -284,7 +286,12 @@ fn keep_apart(reading: &mut Reading<'_>, dir: &Path, volume: &Path) {
 }
 
 /// A secret that is published is one no more; a volume, see [`keep_apart`].
-fn keep_unpublished(reading: &mut Reading<'_>, key: &'static keys::Key, dir: &Path, path: &Path) {
+pub(super) fn keep_unpublished(
+    reading: &mut Reading<'_>,
+    key: &'static keys::Key,
+    dir: &Path,
+    path: &Path,
+) {
     // By name, since the folders may not be there yet, and by where the names lead to now.
     let published = [lexical, real]
         .iter()

@@ -1,5 +1,7 @@
 //! Tests of the whole way from what is typed to the configuration.
 
+mod after_publish;
+
 use std::{
     ffi::OsString,
     fs,

@@ -33,6 +33,7 @@ impl Desk {
             timeout: None,
             root,
             state,
+            kept: Vec::new(),
         };
         Self { home, build }
     }
