@@ -15,7 +15,7 @@
 //! As with the site, file events are hints and the disk is the truth: an event only leads to a look, and
 //! what differs starts a run. Nothing here publishes; [`crate::daemon`] asks the plan whether it may.
 
-mod last_lines;
+pub(crate) mod last_lines;
 pub(crate) mod plan;
 mod run;
 mod run_log;

@@ -5,6 +5,7 @@
 //! have no option: a command line is visible to every process of the machine. No option reads the
 //! environment here; that layer belongs to [`crate::config`].
 
+mod deliveries;
 mod domain;
 mod examples;
 mod note;
@@ -19,15 +20,16 @@ use clap_complete::Shell;
 use onsave_protocol::DeployId;
 
 pub use self::{
+    deliveries::{DeliveriesArgs, DeliveriesCommand, DropArgs, ListDeliveriesArgs, ResendArgs},
     domain::{DomainArgs, DomainCommand, DomainName},
     service::{ServiceArgs, ServiceCommand, ServiceLogsArgs, ServiceStatusArgs},
     status::{LogsArgs, OpenArgs, StatusArgs, SwitchArgs},
 };
 use self::{
     examples::{
-        COMPLETIONS_EXAMPLES, DEPLOYS_EXAMPLES, DOCTOR_EXAMPLES, DOMAIN_EXAMPLES, EXAMPLES,
-        MAN_EXAMPLES, PROVISION_EXAMPLES, PUBLISH_EXAMPLES, ROLLBACK_EXAMPLES, SERVICE_EXAMPLES,
-        WATCH_EXAMPLES,
+        COMPLETIONS_EXAMPLES, DELIVERIES_EXAMPLES, DEPLOYS_EXAMPLES, DOCTOR_EXAMPLES,
+        DOMAIN_EXAMPLES, EXAMPLES, MAN_EXAMPLES, PROVISION_EXAMPLES, PUBLISH_EXAMPLES,
+        ROLLBACK_EXAMPLES, SERVICE_EXAMPLES, WATCH_EXAMPLES,
     },
     note::NoteParser,
 };
@@ -132,6 +134,9 @@ pub enum Command {
     /// A running watch does not publish again until the next save.
     #[command(after_long_help = ROLLBACK_EXAMPLES)]
     Rollback(RollbackArgs),
+    /// List, send again and forget what is told of publishes (`[[after_publish]]`).
+    #[command(after_long_help = DELIVERIES_EXAMPLES)]
+    Deliveries(DeliveriesArgs),
     /// Write a commented onsave.toml into the working folder.
     ///
     /// With --config, that file is written; with --dir, it names that site folder. The name of the
@@ -355,6 +360,7 @@ impl Cli {
                 | Command::Open(_)
                 | Command::Deploys(_)
                 | Command::Rollback(_)
+                | Command::Deliveries(_)
                 | Command::Init
                 | Command::Check(_)
                 | Command::Doctor(_)
@@ -384,6 +390,7 @@ impl Command {
             Self::Logs(args) => args.json,
             Self::Deploys(args) => args.json,
             Self::Rollback(args) => args.json,
+            Self::Deliveries(args) => args.command.json(),
             Self::Check(args) => args.json,
             Self::Doctor(args) => args.json,
             Self::Init

@@ -7,6 +7,7 @@
 
 mod check;
 mod completions;
+mod deliveries;
 mod deploys;
 mod destroy;
 mod doctor;
@@ -34,6 +35,7 @@ use std::{
 pub(crate) use self::init::EXAMPLE;
 pub use self::{init::InitError, man::ManError, open::OpenError, service::ServiceError};
 use crate::{
+    after_publish::{self, Letters, LettersError, QueueError, Setup},
     build::BuildError,
     cli::{Cli, Command, SecretArgs, SecretCommand, WatchArgs},
     config::{self, Config, ConfigError, FlagLayer, Loaded},
@@ -42,7 +44,7 @@ use crate::{
     exit_code::ExitCode,
     hooks::HooksError,
     provision::ProvisionError,
-    publish::{FailureKind, PublishError},
+    publish::{FailureKind, PublishError, RemoteState},
     scan::ScanError,
     shown::ShownPath,
     site_lock::LockError,
@@ -184,6 +186,12 @@ pub enum CommandError {
     /// The build command gave no site.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// What is told of publishes cannot be noted.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// A delivery cannot be changed.
+    #[error(transparent)]
+    Letters(#[from] LettersError),
     /// The daemon cannot go on.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
@@ -225,6 +233,8 @@ impl CommandError {
             | Self::Service(_)
             | Self::Target(_)
             | Self::Daemon(_)
+            | Self::Queue(_)
+            | Self::Letters(_)
             | Self::Signals(_)
             | Self::Init(_)
             | Self::Man(_)
@@ -259,6 +269,8 @@ impl CommandError {
             Self::Target(error) => error.hint(),
             Self::Publish(error) => Some(error.hint()),
             Self::Build(error) => error.hint(),
+            Self::Queue(error) => Some(error.hint()),
+            Self::Letters(error) => Some(error.hint()),
             Self::Provision(error) => error.hint(),
             Self::Control(error) => error.hint(),
             Self::Open(error) => Some(error.hint()),
@@ -378,7 +390,7 @@ async fn text_of(
     out: &mut dyn Write,
 ) -> Result<String, CommandError> {
     match command {
-        Command::Publish(args) => publish::run(&args, config, state).await,
+        Command::Publish(args) => Box::pin(publish::run(&args, config, state)).await,
         Command::Provision(args) => provision::run(&args, config, state).await,
         Command::Domain(args) => domain::run(&args.command, config, state).await,
         Command::Secret(SecretArgs {
@@ -392,6 +404,7 @@ async fn text_of(
         Command::Open(args) => open::run(&args, state).await,
         Command::Deploys(args) => deploys::run(&args, config, state).await,
         Command::Rollback(args) => rollback::run(&args, config, state).await,
+        Command::Deliveries(args) => deliveries::run(&args.command, config, state).await,
         // These print by themselves.
         Command::Init
         | Command::Check(_)
@@ -451,6 +464,28 @@ fn state_of(loaded: &Loaded, surroundings: &Surroundings) -> Result<SiteState, C
         tracing::warn!("{warning}");
     }
     Ok(SiteState::locate(surroundings, &loaded.config.root)?)
+}
+
+/// Tells others what is current now, for a while; what fails is said, and left to the next who tells.
+async fn tell_others(setup: &Setup, remote: &RemoteState, instead_of: Option<String>) {
+    let told = async {
+        after_publish::record_once(setup, remote, instead_of).await?;
+        Box::pin(after_publish::deliver_for(setup, deliveries::PATIENCE)).await?;
+        Letters::in_folder(&setup.folder).list()
+    };
+    match told.await {
+        Ok(left) if left.is_empty() => {}
+        Ok(left) => tracing::warn!(
+            "{} deliveries were not made: `onsave deliveries list` shows them; a running daemon, or the \
+             next publish, makes those that wait",
+            left.len()
+        ),
+        Err(error) => {
+            let hint = error.hint();
+            let error = &error as &(dyn std::error::Error + 'static);
+            tracing::error!(error, "others are not told of it for now: {hint}");
+        }
+    }
 }
 
 /// Returns `value` as one line of JSON.

@@ -13,6 +13,7 @@
 //! | `sections` | what each key may hold, and the rules between keys |
 //! | `build` | the section of the build command |
 //! | `control` | the section of the API on loopback |
+//! | `after_publish` | the sections of what is told of a publish |
 //! | `fly` | the section of the app on Fly.io |
 //! | `hooks` | the sections of those who tell of changes from outside |
 //! | `load` | which file, and the order of all that |
@@ -24,6 +25,7 @@
 //! Every value in [`Config`] is already checked; where it came from is known to the layers alone,
 //! and told by [`Loaded`] for `onsave check`.
 
+mod after_publish;
 mod app_name;
 mod build;
 mod control;
@@ -52,6 +54,10 @@ use onsave_server::config::Serving;
 pub(crate) use self::build::KEPT_FROM_BUILDS;
 pub(crate) use self::fly::{TOKEN_SETTING, checked_domain};
 pub use self::{
+    after_publish::{
+        AfterAction, AfterPublish, CachePurge, CallUrl, ContentSync, FlyRestart, Webhook,
+        WebhookFormat,
+    },
     app_name::app_name_of,
     build::{BuildCommand, BuildConfig, OnChange},
     control::ControlConfig,
@@ -91,6 +97,8 @@ pub struct Config {
     pub notify: NotifyConfig,
     /// Who may tell of changes from outside.
     pub hooks: HooksConfig,
+    /// What is told of a publish, in the file's order.
+    pub after_publish: Vec<AfterPublish>,
     /// What is logged.
     pub log: LogConfig,
 }
@@ -101,6 +109,14 @@ impl Config {
     pub fn file_or_default(&self) -> PathBuf {
         let default = || self.root.join(FILE_NAME);
         self.file.clone().unwrap_or_else(default)
+    }
+
+    /// Returns the variables that hold secrets of hooks and deliveries, which no command gets.
+    #[must_use]
+    pub fn secret_variables(&self) -> Vec<String> {
+        let entries = self.after_publish.iter();
+        let after_publish = entries.filter_map(|entry| entry.secret_variable.clone());
+        after_publish.chain(self.hooks.secret_variables()).collect()
     }
 }
 

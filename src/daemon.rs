@@ -20,11 +20,13 @@ mod agenda;
 mod alarm;
 mod builds;
 mod hook_runs;
+mod live_checks;
 mod reload;
 mod requests;
 mod round;
 mod speech;
 mod standing;
+mod telling;
 mod upkeep;
 
 use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
@@ -48,13 +50,14 @@ use self::{
     upkeep::Upkeep,
 };
 use crate::{
+    after_publish::Deliveries,
     config::Config,
     config_watch::ConfigWatch,
     control::Control,
     dirty::{Cause, Dirty, News, Notice},
     hooks::HookRun,
     last_publish::LastPublish,
-    publish::{PublishError, PublishReport, Publisher, RetryClass, Warmer},
+    publish::{PublishError, Publisher, RetryClass, Warmer},
     scan::Scanner,
     settle::Settle,
     target::Mender,
@@ -89,6 +92,8 @@ pub struct Parts {
     pub builds: Option<Builds>,
     /// Sends it.
     pub publisher: Publisher,
+    /// Tells others of publishes.
+    pub deliveries: Deliveries,
     /// Finds another secret when the server refuses this one.
     pub mender: Option<Mender>,
     /// Asks the public site, when that is wanted.
@@ -209,6 +214,7 @@ struct Daemon {
     /// At most one: a newer publish voids the check of the one before.
     live_checks: JoinSet<(LiveCheck, LiveVerdict)>,
     upkeep: Upkeep,
+    deliveries: Deliveries,
     speech: Speech,
     standing: Standing,
     bell: Bell,
@@ -239,6 +245,7 @@ impl Daemon {
             live: parts.live,
             live_checks: JoinSet::new(),
             upkeep: Upkeep::new(parts.last_publish, parts.target),
+            deliveries: parts.deliveries,
             speech: Speech::default(),
             bell: Bell::default(),
             standing: Standing::new(config.publish.site_url(&parts.target_url).to_owned()),
@@ -367,6 +374,7 @@ impl Daemon {
             self.check_live(report);
             self.upkeep.published(&report.changeset, now);
         }
+        self.tell_others(&finished.outcome, &hands);
         let ended = self.ended(finished.outcome, &mut again, now);
         self.agenda.ended(ended, again, (now, random()));
         self.owe_who_came_meanwhile();
@@ -410,46 +418,6 @@ impl Daemon {
         }
     }
 
-    /// Asks the public site for one changed file, off the path of the next publish.
-    fn check_live(&mut self, report: &PublishReport) {
-        let Some(verifier) = self.live.clone() else {
-            return;
-        };
-        if let Some(check) = LiveCheck::of(&report.changeset) {
-            self.live_checks.abort_all();
-            self.live_checks.spawn(async move {
-                let verdict = verifier.verify(&check).await;
-                (check, verdict)
-            });
-        }
-    }
-
-    fn live_checked(
-        &mut self,
-        checked: Result<(LiveCheck, LiveVerdict), JoinError>,
-    ) -> Result<(), DaemonError> {
-        let (check, verdict) = match checked {
-            Ok(checked) => checked,
-            Err(error) if error.is_cancelled() => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        // A round under way may have replaced the file while it was asked for, and what is still
-        // owed is about to.
-        let idle = self.agenda.is_idle();
-        let Some(hands) = self.hands.take_if(|_| idle) else {
-            return Ok(());
-        };
-        if let LiveVerdict::Mismatch { .. } = verdict {
-            self.upkeep.remember_now(&hands);
-            let recheck = round::recheck(hands, (check, verdict));
-            self.round = Some(Box::pin(async { Ok(recheck.await) }));
-        } else {
-            verdict.log();
-            self.hands = Some(hands);
-        }
-        Ok(())
-    }
-
     async fn stop(mut self) -> Result<(), DaemonError> {
         let last = if self.round.is_some() {
             "stopping, after the last publish"
@@ -472,6 +440,7 @@ impl Daemon {
         if let Some(hands) = &mut self.hands {
             self.upkeep.finish(hands);
         }
+        self.deliveries.stop().await;
         Ok(())
     }
 }

@@ -89,23 +89,13 @@ impl KeptVersions {
         if path.exists() {
             return;
         }
-        match self.write(&path, bytes) {
+        match write(&path, bytes) {
             Ok(length) => self.trim(length),
             Err(error) => {
                 tracing::debug!(path = %path.display(), %error, "a version cannot be kept");
                 let _gone = fs::remove_file(&path);
             }
         }
-    }
-
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<u64> {
-        let folded = zstd::bulk::compress(bytes, LEVEL)?;
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        // Not durable, and not whole at once: a file that a crash cut off is found out by its digest.
-        fs::write(path, &folded)?;
-        Ok(folded.len() as u64)
     }
 
     /// Two letters of the digest make a folder, so that none of them gets large.
@@ -159,6 +149,16 @@ struct Listed {
     path: PathBuf,
     length: u64,
     kept: SystemTime,
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<u64> {
+    let folded = zstd::bulk::compress(bytes, LEVEL)?;
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    // Not durable, and not whole at once: a file that a crash cut off is found out by its digest.
+    fs::write(path, &folded)?;
+    Ok(folded.len() as u64)
 }
 
 fn unfolded(path: &Path) -> io::Result<Vec<u8>> {

@@ -6,6 +6,7 @@
 //! onsave.toml  ─┘                     └→ init, check, doctor, completions, man
 //! ```
 
+pub mod after_publish;
 pub mod build;
 pub mod cli;
 pub mod commands;
@@ -29,6 +30,7 @@ pub mod image;
 pub mod kept_versions;
 pub mod last_publish;
 pub mod log_ring;
+mod process_group;
 pub mod progress;
 pub mod provision;
 pub mod publish;

@@ -362,11 +362,13 @@ impl Publisher {
         let puts = publication.changeset.puts.keys();
         let added = puts.filter(|path| before.get(path.as_str()).is_none());
         let added = added.cloned().collect();
+        let base = known.remote.deploy_id().map(str::to_owned);
         known
             .remote
             .advance(&publication.changeset, deploy_id.clone());
         Ok(PublishReport {
             deploy_id,
+            base,
             changeset: Arc::clone(&publication.changeset),
             added,
             counts,

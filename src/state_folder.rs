@@ -18,6 +18,7 @@
 //!     last-publish    what the last publish left on the target
 //!     hooks/          events from outside, what became of each, and which document has which file
 //!     build-events.json   what the run of the build command under way is told
+//!     deliveries/     what is still to be told of publishes, and what was told
 //! ```
 //!
 //! The site key is the site's folder name, for people, and a hash of its absolute path, so that
@@ -235,6 +236,12 @@ impl SiteState {
     #[must_use]
     pub fn build_events(&self) -> PathBuf {
         self.folder.join("build-events.json")
+    }
+
+    /// Returns the folder of what is still to be told of publishes.
+    #[must_use]
+    pub fn deliveries(&self) -> PathBuf {
+        self.folder.join("deliveries")
     }
 
     /// Returns the lock that the site's daemon holds.

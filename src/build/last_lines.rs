@@ -16,13 +16,13 @@ const KEPT_BYTES: usize = 8 * 1024;
 
 /// Bytes that become lines.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     begun: Vec<u8>,
 }
 
 impl Lines {
     /// Takes in bytes; returns the lines that ended with them, without what moves a terminal's cursor.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Vec<String> {
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut ended = Vec::new();
         for byte in bytes {
             let is_end = matches!(byte, b'\n' | b'\r');
@@ -37,7 +37,7 @@ impl Lines {
     }
 
     /// Returns the line that was begun, unless it is empty.
-    pub(super) fn rest(&mut self) -> Option<String> {
+    pub(crate) fn rest(&mut self) -> Option<String> {
         let line = plain(&String::from_utf8_lossy(&std::mem::take(&mut self.begun)));
         (!line.trim().is_empty()).then_some(line)
     }
@@ -64,14 +64,14 @@ fn plain(line: &str) -> String {
 
 /// The last lines of both outputs, in the order in which they came.
 #[derive(Debug, Default)]
-pub(super) struct LastLines {
+pub(crate) struct LastLines {
     lines: VecDeque<String>,
     bytes: usize,
 }
 
 impl LastLines {
     /// Adds a line; the oldest ones go when there are too many.
-    pub(super) fn push(&mut self, line: String) {
+    pub(crate) fn push(&mut self, line: String) {
         self.bytes += line.len();
         self.lines.push_back(line);
         while self.lines.len() > KEPT_LINES || self.bytes > KEPT_BYTES {
@@ -81,7 +81,7 @@ impl LastLines {
     }
 
     /// Returns them, the oldest first.
-    pub(super) fn into_lines(self) -> Vec<String> {
+    pub(crate) fn into_lines(self) -> Vec<String> {
         self.lines.into()
     }
 }

@@ -1,8 +1,6 @@
 //! One run of the build command: its processes, its output, its end.
 //!
-//! The command is the leader of a process group of its own, so that what it started ends with it, and a
-//! terminal's Ctrl-C reaches it only through this program. Its end is waited for without collecting it:
-//! until then the group's number cannot be anybody else's, and may be signalled.
+//! The processes are a group of their own, see [`crate::process_group`].
 //!
 //! A run that somebody outside asked for is told why: the events, as a JSON array, are its standard input
 //! and in the file that [`EVENT_FILE_VARIABLE`] names. Every other run has neither.
@@ -18,13 +16,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
-    process::{Child, Command},
     sync::{Mutex, MutexGuard},
-    task::spawn_blocking,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -33,16 +28,11 @@ use super::{
     run_log::RunLog,
 };
 use crate::{
-    config::{BuildCommand, BuildConfig, Config, KEPT_FROM_BUILDS},
+    config::{BuildCommand, BuildConfig, Config},
+    process_group::{self, Ending, ProcessGroup, Starting, shown},
     shown::ShownPath,
     state_folder::{SiteState, StateError},
 };
-
-/// How long a command that is asked to end may take, with all that it started.
-const GRACE: Duration = Duration::from_secs(3);
-
-/// How long what a command left running may take to end, once the command itself has.
-const LEFTOVERS: Duration = Duration::from_millis(500);
 
 /// Pause between two looks whether another process has ended its run.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
@@ -125,15 +115,6 @@ impl Said {
     }
 }
 
-fn shown(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt as _;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) => status.to_string(),
-    }
-}
-
 /// A build command, ready to be run again and again.
 #[derive(Debug, Clone)]
 pub struct Build {
@@ -142,7 +123,7 @@ pub struct Build {
     root: PathBuf,
     state: SiteState,
     /// Variables that hold secrets of this site's configuration.
-    secret_variables: Vec<String>,
+    kept: Vec<String>,
 }
 
 /// The file with the events of a run; removed when that is over.
@@ -183,7 +164,7 @@ impl Build {
             timeout: build.timeout,
             root: config.root.clone(),
             state: state.clone(),
-            secret_variables: config.hooks.secret_variables(),
+            kept: config.secret_variables(),
         }
     }
 
@@ -213,12 +194,32 @@ impl Build {
             .map(|events| EventFile::write(self.state.build_events(), events))
             .transpose()
             .map_err(start_error)?;
-        let mut running = Running::start(self, event_file.as_ref()).map_err(start_error)?;
+        let file = event_file.as_ref().map(|EventFile(path)| path.as_path());
+        let stdin = match file {
+            // The file itself, so that nothing has to be fed to a command that does not read.
+            Some(path) => Stdio::from(File::open(path).map_err(start_error)?),
+            None => Stdio::null(),
+        };
+        let group = ProcessGroup::start(Starting {
+            command: &self.command,
+            folder: &self.root,
+            stdin,
+            kept: &self.kept,
+            variables: &[(EVENT_FILE_VARIABLE, file)],
+        });
+        let mut running = group.map_err(start_error)?;
         let listener = Mutex::new(Listener {
             log: RunLog::begin(self.state.build_log()).await,
             last: LastLines::default(),
         });
-        let (ended, status) = self.wait(&mut running, &listener, stop).await;
+        let (stdout, stderr) = (running.child.stdout.take(), running.child.stderr.take());
+        let talking = async {
+            tokio::join!(
+                listen(stdout, "stdout", &listener),
+                listen(stderr, "stderr", &listener),
+            );
+        };
+        let (ended, status) = running.wait(talking, stop, self.timeout).await;
         let status = status.map_err(start_error)?;
         let Listener { log, last } = listener.into_inner();
         let said = Said {
@@ -235,58 +236,8 @@ impl Build {
         }
     }
 
-    async fn wait(
-        &self,
-        running: &mut Running,
-        listener: &Mutex<Listener>,
-        stop: &CancellationToken,
-    ) -> (Ending, io::Result<ExitStatus>) {
-        let (stdout, stderr) = (running.child.stdout.take(), running.child.stderr.take());
-        let talking = async {
-            tokio::join!(
-                listen(stdout, "stdout", listener),
-                listen(stderr, "stderr", listener),
-            );
-        };
-        let leader = running.leader;
-        let has_ended = CancellationToken::new();
-        let notes_end = has_ended.clone();
-        let waiting = spawn_blocking(move || {
-            wait_without_collecting(leader);
-            notes_end.cancel();
-        });
-        // Once it is dropped, the output of whatever still runs goes nowhere.
-        let all_ended = async {
-            tokio::join!(talking, has_ended.cancelled());
-        };
-        tokio::pin!(all_ended);
-        let limit = self.timeout.map(|limit| (Instant::now() + limit, limit));
-        let (ending, grace) = tokio::select! {
-            // Cancel-safe, all four: what is listened to and waited for stays in its place.
-            biased;
-            () = stop.cancelled() => (Ending::Asked, GRACE),
-            () = &mut all_ended => (Ending::ByItself, Duration::ZERO),
-            // What it left running holds the output open.
-            () = has_ended.cancelled() => (Ending::ByItself, LEFTOVERS),
-            limit = passed(limit) => (Ending::TooSlow(limit), GRACE),
-        };
-        if !grace.is_zero() {
-            running.signal(Signal::TERM);
-            timeout(grace, &mut all_ended).await.ok();
-        }
-        running.signal(Signal::KILL);
-        // Only now: the thread that waits must meet a process that is not collected.
-        waiting.await.ok();
-        let status = running.child.wait().await;
-        running.is_collected = true;
-        (ending, status)
-    }
-
     fn program(&self) -> &str {
-        match &self.command {
-            BuildCommand::Shell(_) => "sh",
-            BuildCommand::Program(words) => words.first().map_or("", String::as_str),
-        }
+        process_group::program(&self.command)
     }
 
     /// Waits until no other process runs the build of this site.
@@ -304,104 +255,6 @@ impl Build {
                 tracing::info!("another onsave builds this site; waiting for its end");
             }
             sleep(LOCK_PAUSE).await;
-        }
-    }
-}
-
-/// Why a run is over.
-#[derive(Debug, Clone, Copy)]
-enum Ending {
-    ByItself,
-    Asked,
-    TooSlow(Duration),
-}
-
-async fn passed(limit: Option<(Instant, Duration)>) -> Duration {
-    match limit {
-        Some((at, limit)) => {
-            sleep_until(at).await;
-            limit
-        }
-        None => std::future::pending().await,
-    }
-}
-
-/// What was started; killed when it is dropped.
-#[derive(Debug)]
-struct Running {
-    child: Child,
-    leader: Pid,
-    /// Once it is, the group's number may be anybody's.
-    is_collected: bool,
-}
-
-impl Running {
-    fn start(build: &Build, events: Option<&EventFile>) -> io::Result<Self> {
-        let mut command = match &build.command {
-            BuildCommand::Shell(line) => {
-                let mut command = Command::new("sh");
-                command.arg("-c").arg(line);
-                command
-            }
-            BuildCommand::Program(words) => {
-                let mut command = Command::new(build.program());
-                command.args(words.get(1..).unwrap_or_default());
-                command
-            }
-        };
-        for name in KEPT_FROM_BUILDS {
-            command.env_remove(name);
-        }
-        for name in &build.secret_variables {
-            command.env_remove(name);
-        }
-        let stdin = if let Some(EventFile(path)) = events {
-            command.env(EVENT_FILE_VARIABLE, path);
-            // The file itself, so that nothing has to be fed to a command that does not read.
-            Stdio::from(File::open(path)?)
-        } else {
-            command.env_remove(EVENT_FILE_VARIABLE);
-            Stdio::null()
-        };
-        let child = command
-            .current_dir(&build.root)
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
-        let id = child.id().and_then(|id| i32::try_from(id).ok());
-        let leader = id.and_then(Pid::from_raw);
-        Ok(Self {
-            child,
-            leader: leader.ok_or(io::ErrorKind::NotFound)?,
-            is_collected: false,
-        })
-    }
-
-    fn signal(&self, signal: Signal) {
-        if self.is_collected {
-            return;
-        }
-        if let Err(error) = kill_process_group(self.leader, signal) {
-            tracing::debug!(%error, ?signal, "the build's processes could not be signalled");
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.signal(Signal::KILL);
-    }
-}
-
-/// Waits until the process has ended, and leaves it to be collected.
-fn wait_without_collecting(leader: Pid) {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    while let Err(error) = waitid(WaitId::Pid(leader), options) {
-        if error != rustix::io::Errno::INTR {
-            tracing::debug!(%error, "the build command cannot be waited for");
-            return;
         }
     }
 }

@@ -94,3 +94,13 @@ Examples:
 
 The exit code is 0 when nothing is broken, also when there are warnings, and 9 otherwise.
 ";
+
+pub(super) const DELIVERIES_EXAMPLES: &str = "\
+Examples:
+  onsave deliveries list                  what waits and what failed, and why
+  onsave deliveries resend cms.1777000000000
+                                          send that one again
+  onsave deliveries resend --all          send all again that failed
+  onsave deliveries drop cms.1777000000000
+                                          forget that one
+";

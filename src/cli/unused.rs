@@ -40,6 +40,7 @@ impl Cli {
             Some(Command::Open(_)) => ("open", &[DIR]),
             Some(Command::Deploys(_)) => ("deploys", &[DIR]),
             Some(Command::Rollback(_)) => ("rollback", &[DIR]),
+            Some(Command::Deliveries(_)) => ("deliveries", &[DIR]),
             Some(Command::Init) => ("init", &[TARGET, LOG_FORMAT, QUIET, VERBOSE]),
             Some(Command::Completions(_)) => (
                 "completions",

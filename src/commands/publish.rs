@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
 use crate::{
+    after_publish::{self, Setup},
     build::Build,
     cli::PublishArgs,
     config::Config,
@@ -97,17 +98,29 @@ pub(super) async fn run(
     };
     let mut target = Target::open(&config, state, purpose).await?;
     let mender = target.take_mender();
+    let mut publisher = target.publisher()?;
+    let setup = Setup::of(&config, state, &target);
+    if !args.dry_run {
+        Box::pin(after_publish::prepare(&setup, &mut publisher)).await?;
+    }
     let mut publishing = Publishing {
         mender,
         args,
         config: &config,
         state,
         target: &target,
-        publisher: target.publisher()?,
+        publisher,
         progress: progress(args),
     };
     let text = publishing.text().await;
     publishing.progress.finish();
+    if text.is_ok()
+        && !args.dry_run
+        && let Some(remote) = publishing.publisher.remote()
+        && !setup.entries.is_empty()
+    {
+        Box::pin(super::tell_others(&setup, remote, None)).await;
+    }
     target.close().await?;
     text
 }

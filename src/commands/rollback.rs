@@ -4,9 +4,10 @@ use serde::Serialize;
 
 use super::CommandError;
 use crate::{
+    after_publish::{self, Setup},
     cli::RollbackArgs,
     config::Config,
-    publish::RolledBack,
+    publish::{Publisher, RolledBack},
     state_folder::SiteState,
     target::{Purpose, Target},
 };
@@ -31,7 +32,8 @@ pub(super) async fn run(
     state: &SiteState,
 ) -> Result<String, CommandError> {
     let target = Target::open(&config, state, Purpose::Look).await?;
-    let outcome = go_back(args, &target).await;
+    let setup = Setup::of(&config, state, &target);
+    let outcome = go_back(args, &target, &setup).await;
     target.close().await?;
     let rolled_back = outcome?;
     Ok(if args.json {
@@ -45,9 +47,32 @@ pub(super) async fn run(
     })
 }
 
-async fn go_back(args: &RollbackArgs, target: &Target) -> Result<RolledBack, CommandError> {
+async fn go_back(
+    args: &RollbackArgs,
+    target: &Target,
+    setup: &Setup,
+) -> Result<RolledBack, CommandError> {
     let id = args.id.map(|id| id.to_string());
-    Ok(target.publisher()?.rollback(id.as_deref()).await?)
+    let mut publisher = target.publisher()?;
+    Box::pin(after_publish::prepare(setup, &mut publisher)).await?;
+    let rolled_back = publisher.rollback(id.as_deref()).await?;
+    Box::pin(tell(setup, &mut publisher, &rolled_back)).await;
+    Ok(rolled_back)
+}
+
+/// Tells others what is current again; whatever fails, the server went back.
+async fn tell(setup: &Setup, publisher: &mut Publisher, rolled_back: &RolledBack) {
+    if setup.entries.is_empty() {
+        return;
+    }
+    let remote = match publisher.refresh().await {
+        Ok(remote) => remote,
+        Err(error) => {
+            tracing::warn!(%error, "the next publish, or the next start of the daemon, tells others of it");
+            return;
+        }
+    };
+    super::tell_others(setup, remote, rolled_back.previous.clone()).await;
 }
 
 fn sentence(rolled_back: &RolledBack) -> String {

@@ -6,6 +6,7 @@ use onsave_server::service_manager::ServiceManager;
 
 use super::CommandError;
 use crate::{
+    after_publish::{self, Deliveries, Setup},
     config::{self, Config, ControlConfig, FlagLayer, Loaded, TargetConfig},
     config_watch::ConfigWatch,
     control::{Control, Loopback, Means, Token, errands::Errands, status::Status},
@@ -69,6 +70,7 @@ pub(super) async fn run(
         logs,
         out,
     };
+    // Large, and held across everything that happens.
     let outcome = Box::pin(watch(&config, state, &mut target, (stop, listeners))).await;
     let closed = target.close().await;
     outcome?;
@@ -94,13 +96,16 @@ async fn watch(
     let folder = SiteFolder::new(config.dir.clone());
     let rules = Arc::new(SharedRules::default());
     let (mut hooks, hook_runs) = HookService::open(config, state)?.unzip();
-    let publisher = target.publisher()?;
+    let setup = Setup::of(config, state, target);
+    let mut publisher = target.publisher()?;
+    Box::pin(after_publish::prepare(&setup, &mut publisher)).await?;
     let status = Status {
         dir: config.dir.display().to_string(),
         url: config.publish.site_url(target.url()).to_owned(),
         ..Status::starting(&config.app)
     };
-    let errands = Errands::new(Arc::clone(config), state.clone(), &publisher);
+    let errands =
+        Errands::new(Arc::clone(config), state.clone(), &publisher).telling(setup.clone());
     let means = Means {
         errands: Some(errands),
         logs,
@@ -117,6 +122,7 @@ async fn watch(
             .as_ref()
             .map(|build| Builds::start(config, build, state)),
         publisher,
+        deliveries: Deliveries::start(setup),
         mender: target.take_mender(),
         live,
         last_publish: state.last_publish(),

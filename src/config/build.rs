@@ -80,7 +80,7 @@ pub(super) struct BuildSection {
 impl BuildSection {
     /// Reads every key.
     pub(super) fn read(reading: &mut Reading<'_>) -> Self {
-        let command = reading.command();
+        let command = reading.command(&keys::BUILD_COMMAND);
         let watch = reading.texts(&keys::BUILD_WATCH, pattern);
         let output = reading.path(&keys::BUILD_OUTPUT);
         let choices = [("queue", OnChange::Queue), ("restart", OnChange::Restart)];
@@ -170,8 +170,7 @@ impl BuildSection {
 
 impl Reading<'_> {
     /// Reads a line for the shell, or a list of a program and its arguments.
-    fn command(&mut self) -> Option<BuildCommand> {
-        let key = &keys::BUILD_COMMAND;
+    pub(super) fn command(&mut self, key: &'static keys::Key) -> Option<BuildCommand> {
         let (kind, source) = self.found(key)?;
         let fits = |text: &str| !text.contains('\0');
         let (command, value) = match &kind {
@@ -206,7 +205,8 @@ impl Reading<'_> {
     }
 }
 
-fn pattern(text: &str) -> Result<String, String> {
+/// Returns patterns that can be used.
+pub(super) fn pattern(text: &str) -> Result<String, String> {
     match Patterns::new(&[text.to_owned()]) {
         Ok(_) if !text.trim().is_empty() => Ok(text.to_owned()),
         Ok(_) => Err("must be patterns as in .gitignore".to_owned()),

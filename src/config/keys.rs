@@ -216,8 +216,48 @@ pub(crate) static HOOKS: Collection = Collection {
     ],
 };
 
+pub(crate) static AFTER_NAME: Key = key("name");
+pub(crate) static AFTER_KIND: Key = key("kind");
+pub(crate) static AFTER_PATHS: Key = with_default("paths", "");
+pub(crate) static AFTER_ATTEMPTS: Key = with_default("attempts", "43");
+pub(crate) static AFTER_TIMEOUT_S: Key = key("timeout_s");
+pub(crate) static AFTER_URL: Key = key("url");
+pub(crate) static AFTER_FORMAT: Key = with_default("format", "onsave");
+pub(crate) static AFTER_TEMPLATE: Key = with_default("template", "");
+pub(crate) static AFTER_APP: Key = key("app");
+pub(crate) static AFTER_MACHINES: Key = with_default("machines", "");
+pub(crate) static AFTER_ZONE: Key = key("zone");
+pub(crate) static AFTER_BASE: Key = with_default("base", "");
+pub(crate) static AFTER_API_URL: Key = with_default("api_url", "https://api.cloudflare.com");
+pub(crate) static AFTER_COMMAND: Key = key("command");
+
+/// What is told of a publish.
+pub(crate) static AFTER_PUBLISH: Collection = Collection {
+    name: "after_publish",
+    shape: CollectionShape::Listed,
+    keys: &[
+        &AFTER_NAME,
+        &AFTER_KIND,
+        &AFTER_PATHS,
+        &AFTER_ATTEMPTS,
+        &AFTER_TIMEOUT_S,
+        &AFTER_URL,
+        &AFTER_FORMAT,
+        &AFTER_TEMPLATE,
+        &AFTER_APP,
+        &AFTER_MACHINES,
+        &AFTER_ZONE,
+        &AFTER_BASE,
+        &AFTER_API_URL,
+        &AFTER_COMMAND,
+        &ENTRY_SECRET_FILE,
+        &ENTRY_SECRET_ENV,
+        &ENTRY_SECRET_CREDENTIAL,
+    ],
+};
+
 /// Every collection.
-pub(crate) static COLLECTIONS: [&Collection; 1] = [&HOOKS];
+pub(crate) static COLLECTIONS: [&Collection; 2] = [&HOOKS, &AFTER_PUBLISH];
 
 impl Collection {
     /// Returns the entry's key of that name.

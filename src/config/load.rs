@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    BuildConfig, Config, ConfigError, ControlConfig, FlagLayer, HooksConfig, LogConfig,
-    NotifyConfig, PublishConfig, Setting, Source, TargetConfig, WatchConfig,
+    AfterPublish, BuildConfig, Config, ConfigError, ControlConfig, FlagLayer, HooksConfig,
+    LogConfig, NotifyConfig, PublishConfig, Setting, Source, TargetConfig, WatchConfig,
     fault::Fault,
     file::{self, FileContents},
     keys,
@@ -68,6 +68,8 @@ pub struct Parts {
     pub notify: Option<NotifyConfig>,
     /// Who may tell of changes from outside.
     pub hooks: Option<HooksConfig>,
+    /// What is told of a publish.
+    pub after_publish: Option<Vec<AfterPublish>>,
     /// What is logged.
     pub log: Option<LogConfig>,
 }
@@ -109,6 +111,7 @@ impl Examined {
             control: parts.control.clone()?,
             notify: parts.notify?,
             hooks: parts.hooks.clone()?,
+            after_publish: parts.after_publish.clone()?,
             log: parts.log.clone()?,
         })
     }

@@ -16,7 +16,7 @@ use onsave_server::config::{Fallback, SecurityHeaders, Serving, TrailingSlash};
 
 use super::{
     LocalTarget, LogConfig, LogFormat, NotifyConfig, PollMode, PublishConfig, Source, TargetConfig,
-    UrlTarget, WatchConfig, app_name,
+    UrlTarget, WatchConfig, after_publish, app_name,
     build::BuildSection,
     control,
     fly::{self, FlySection, GivenSecret},
@@ -51,6 +51,7 @@ pub(super) fn read_parts(
     };
     let hooks = hooks::read(reading, entries, place);
     let log = read_log(reading);
+    let after_publish = after_publish::read(reading, (surroundings, dir.as_deref()), entries);
     if let (Some(TargetConfig::Local(local)), Some(dir)) = (&target, &dir) {
         keep_apart(reading, dir, &local.volume);
     }
@@ -64,6 +65,7 @@ pub(super) fn read_parts(
         control,
         notify: notify.map(|desktop| NotifyConfig { desktop }),
         hooks,
+        after_publish,
         log,
     }
 }

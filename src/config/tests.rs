@@ -1,5 +1,6 @@
 //! Tests of the whole way from what is typed to the configuration.
 
+mod after_publish;
 mod hooks;
 
 use std::{

@@ -4,6 +4,8 @@
 
 use url::{Host, Url};
 
+use super::CallUrl;
+
 /// Returns the URL of a server: scheme, host and port; the protocol's paths are its own.
 ///
 /// # Errors
@@ -37,15 +39,40 @@ pub(super) fn host_name(text: &str) -> Option<String> {
     }
 }
 
+/// Returns the URL of a receiver; it may have a path and a query.
+///
+/// # Errors
+///
+/// What is allowed.
+pub(super) fn of_call(text: &str) -> Result<CallUrl, String> {
+    let allowed = "must be a URL that starts with http:// or https://, without a user name or a \
+                   fragment";
+    let mut url = Url::parse(text).map_err(|_| allowed.to_owned())?;
+    let query = url.query().map(str::to_owned);
+    url.set_query(None);
+    // Two slashes at the start of a path would name another host.
+    if !is_plain(&url) || url.path().starts_with("//") {
+        return Err(allowed.to_owned());
+    }
+    let query = query.map_or_else(String::new, |query| format!("?{query}"));
+    Ok(CallUrl {
+        origin: url.origin().ascii_serialization(),
+        target: format!("{}{query}", url.path()),
+    })
+}
+
 /// A user name or a password in a URL would end in logs; what follows `?` or `#` has no meaning.
 fn parsed_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
-    let plain = ["http", "https"].contains(&url.scheme())
+    is_plain(&url).then_some(url)
+}
+
+fn is_plain(url: &Url) -> bool {
+    ["http", "https"].contains(&url.scheme())
         && url.username().is_empty()
         && url.password().is_none()
         && url.query().is_none()
-        && url.fragment().is_none();
-    plain.then_some(url)
+        && url.fragment().is_none()
 }
 
 #[cfg(test)]

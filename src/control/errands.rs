@@ -26,6 +26,7 @@ use super::{
     status::{Change, ChangedPath},
 };
 use crate::{
+    after_publish::{self, Setup},
     config::{Config, TargetConfig},
     dirty::Dirty,
     ignore_rules::SharedRules,
@@ -120,6 +121,8 @@ pub struct Errands {
     publisher: Mutex<Publisher>,
     look: Mutex<Look>,
     rebuilding: AtomicBool,
+    /// Who is told of a rollback; it may be of the time before a reload.
+    others: Option<Setup>,
 }
 
 /// What a look at the site folder works with.
@@ -143,6 +146,16 @@ impl Errands {
                 publisher: publisher.beside(),
             }),
             rebuilding: AtomicBool::new(false),
+            others: None,
+        }
+    }
+
+    /// Has others told of what is current after a rollback.
+    #[must_use]
+    pub fn telling(self, others: Setup) -> Self {
+        Self {
+            others: Some(others),
+            ..self
         }
     }
 
@@ -164,7 +177,17 @@ impl Errands {
     /// Makes an earlier deploy current.
     pub(super) async fn roll_back(&self, to: Option<DeployId>) -> Result<WentBack, ErrandError> {
         let id = to.map(|id| id.to_string());
-        let outcome = self.publisher.lock().await.rollback(id.as_deref()).await;
+        let mut publisher = self.publisher.lock().await;
+        let outcome = publisher.rollback(id.as_deref()).await;
+        if let (Ok(went), Some(others)) = (&outcome, &self.others) {
+            let previous = went.previous.clone();
+            Box::pin(after_publish::record_rollback(
+                others,
+                &mut publisher,
+                previous,
+            ))
+            .await;
+        }
         match (outcome, to) {
             (Ok(went), _) => Ok(WentBack {
                 deploy_id: went.deploy_id,

@@ -148,8 +148,8 @@ mod tests {
         alarms.look((word, Some("why".to_owned())), now)
     }
 
-    fn trouble(word: StateWord) -> Option<Alarm> {
-        Some(Alarm::Trouble(word, Some("why".to_owned())))
+    fn trouble(word: StateWord) -> Alarm {
+        Alarm::Trouble(word, Some("why".to_owned()))
     }
 
     #[tokio::test(start_paused = true)]
@@ -162,7 +162,7 @@ mod tests {
         let due = start + MENDABLE;
         assert_eq!(
             look(&mut alarms, StateWord::Refused, due),
-            trouble(StateWord::Refused)
+            Some(trouble(StateWord::Refused))
         );
         assert_eq!(look(&mut alarms, StateWord::Refused, due + PASSING), None);
         assert_eq!(alarms.due(), None);
@@ -199,13 +199,13 @@ mod tests {
         let _none = look(&mut alarms, StateWord::Held, start);
         assert_eq!(
             look(&mut alarms, StateWord::Held, start + MENDABLE),
-            trouble(StateWord::Held)
+            Some(trouble(StateWord::Held))
         );
         let later = start + PASSING;
         assert_eq!(look(&mut alarms, StateWord::Failed, later), None);
         assert_eq!(
             look(&mut alarms, StateWord::Failed, later + MENDABLE),
-            trouble(StateWord::Failed)
+            Some(trouble(StateWord::Failed))
         );
         // Somebody goes back to an earlier deploy: no end, and nothing to wait for.
         assert_eq!(

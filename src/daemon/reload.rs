@@ -23,6 +23,9 @@ const TAKEN: [&str; 8] = [
     "notify.desktop",
 ];
 
+/// What the keys of deliveries start with.
+const AFTER_PUBLISH: &str = "after_publish[";
+
 /// A configuration to go on with, and what became of the keys that changed.
 #[derive(Debug)]
 pub(super) struct Taken {
@@ -50,7 +53,8 @@ impl Daemon {
             config,
             keys,
             waiting,
-        } = taken(&self.config, new, changed);
+        } = taken(&self.config, new, changed, self.deliveries.is_on());
+        self.deliveries.take_over(&config);
         let (watch, publish) = (&config.watch, &config.publish);
         self.settle.wait_otherwise(watch.quiet, watch.max_wait);
         self.agenda.wait_otherwise(watch.max_wait);
@@ -82,8 +86,12 @@ fn not_reloaded(error: &ConfigError) {
 }
 
 /// Returns what of `new` a daemon that runs with `old` takes over.
-pub(super) fn taken(old: &Config, new: Config, changed: Vec<String>) -> Taken {
-    let is_taken = |key: &String| TAKEN.contains(&key.as_str());
+///
+/// Deliveries that were never begun are begun by a start, which sees to it that none is missed.
+pub(super) fn taken(old: &Config, new: Config, changed: Vec<String>, deliveries: bool) -> Taken {
+    let is_taken = |key: &String| {
+        TAKEN.contains(&key.as_str()) || deliveries && key.starts_with(AFTER_PUBLISH)
+    };
     let (keys, waiting) = changed.into_iter().partition(is_taken);
     let config = Config {
         watch: WatchConfig {
@@ -93,6 +101,11 @@ pub(super) fn taken(old: &Config, new: Config, changed: Vec<String>) -> Taken {
         },
         publish: new.publish,
         notify: new.notify,
+        after_publish: if deliveries {
+            new.after_publish
+        } else {
+            old.after_publish.clone()
+        },
         ..old.clone()
     };
     Taken {

@@ -206,6 +206,7 @@ mod tests {
     fn published() -> Outcome {
         let report = PublishReport {
             deploy_id: "1".into(),
+            base: None,
             changeset: Arc::new(Changeset::default()),
             added: BTreeSet::new(),
             counts: ChangeCounts::default(),

@@ -10,6 +10,7 @@ use std::{
 };
 
 use hyper::Method;
+use onsave_server::config::TrailingSlash;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
+    after_publish::{Setup, Site},
     config::{
         BuildCommand, BuildConfig, ControlConfig, HooksConfig, LogConfig, LogFormat, NotifyConfig,
         OnChange, PollMode, PublishConfig, Source, TargetConfig, UrlTarget, WatchConfig,
@@ -80,6 +82,7 @@ impl Desk {
             control: ControlConfig::default(),
             notify: NotifyConfig { desktop: false },
             hooks: HooksConfig::default(),
+            after_publish: Vec::new(),
             log: LogConfig {
                 format: LogFormat::Pretty,
                 filter: "info".into(),
@@ -126,6 +129,24 @@ impl Desk {
         Publisher::new(endpoint(&self.server.url())).unwrap()
     }
 
+    /// Nobody is told of anything.
+    fn setup(&self) -> Setup {
+        Setup {
+            folder: self.home.path().join("deliveries"),
+            target: self.server.url(),
+            target_url: self.server.url(),
+            site: Site {
+                app: self.config.app.clone(),
+                url: self.server.url(),
+                slash: TrailingSlash::Auto,
+            },
+            root: self.config.root.clone(),
+            dir: self.config.dir.clone(),
+            entries: Vec::new(),
+            kept: Vec::new(),
+        }
+    }
+
     /// Watches a file that is never there.
     fn config_watch(&self) -> ConfigWatch {
         let file = self.home.path().join("onsave.toml");
@@ -166,6 +187,7 @@ impl Desk {
             scanner: Scanner::new(folder, self.home.path().join("state"), rules),
             builds: self.builds(),
             publisher: self.publisher(),
+            deliveries: Deliveries::start(self.setup()),
             mender: None,
             live: Some(LiveVerifier::new(&self.server.url()).unwrap()),
             last_publish: self.memory(),

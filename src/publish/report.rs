@@ -35,6 +35,8 @@ pub struct ChangeCounts {
 pub struct PublishReport {
     /// The deploy that is current now.
     pub deploy_id: String,
+    /// The deploy that it changed; nothing where it is the first.
+    pub base: Option<String>,
     /// What it changed.
     pub changeset: Arc<Changeset>,
     /// Those of its puts whose paths are new.
@@ -149,6 +151,7 @@ mod tests {
         remote.advance(&before, "1".into());
         PublishReport {
             deploy_id: "2".into(),
+            base: Some("1".into()),
             counts: ChangeCounts::of(&changeset, &remote),
             added: BTreeSet::new(),
             changeset: Arc::new(changeset),

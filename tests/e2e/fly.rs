@@ -8,4 +8,5 @@ mod doctor;
 mod domains;
 mod failures;
 mod first_run;
+mod restarts;
 mod secrets;

@@ -10,6 +10,7 @@ pub(crate) mod installed;
 pub(crate) mod mount;
 pub(crate) mod network;
 pub(crate) mod process;
+pub(crate) mod receiver;
 pub(crate) mod registry;
 pub(crate) mod relay;
 pub(crate) mod server;

@@ -3,6 +3,7 @@
 //! One file per story; `harness` holds what they stand on. A story says what somebody does and what
 //! is live afterwards; what is inside is tested beside the code.
 
+mod after_publish;
 mod build;
 mod commands;
 mod control_api;

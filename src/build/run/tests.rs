@@ -33,7 +33,7 @@ impl Desk {
             timeout: None,
             root,
             state,
-            secret_variables: Vec::new(),
+            kept: Vec::new(),
         };
         Self { home, build }
     }
@@ -217,7 +217,7 @@ async fn a_run_is_told_its_events_twice_and_no_secret() {
     // Cargo gives it to every test.
     let kept = "CARGO_MANIFEST_DIR";
     assert!(std::env::vars_os().any(|(name, _)| name == kept));
-    desk.build.secret_variables = vec![kept.to_owned()];
+    desk.build.kept = vec![kept.to_owned()];
     let stop = CancellationToken::new();
     let events = b"[{\"id\":\"a\"}]";
     let running = desk.build.run(Some(events), &stop);
