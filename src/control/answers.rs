@@ -4,10 +4,17 @@ use onsave_protocol::{DeployId, wire::v2::DeploySummary};
 use serde::{Deserialize, Serialize};
 
 use super::status::ChangedPath;
-use crate::log_ring::LogLine;
+use crate::{after_publish::Delivery, log_ring::LogLine};
 
 /// Paths that are named of one difference.
 pub const MOST_PATHS: usize = 500;
+
+/// The answer to `GET /v1/deliveries`.
+#[derive(Debug, Serialize)]
+pub(super) struct Deliveries {
+    /// By entry, in the order in which they are delivered.
+    pub(super) deliveries: Vec<Delivery>,
+}
 
 /// One deploy that the server keeps, and what it changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -37,7 +37,11 @@ use super::{
     router::{self, NoCall, Route},
     status::{PublishNow, Status},
 };
-use crate::{hooks::Hooks, log_ring::LogRing};
+use crate::{
+    after_publish::{BadDeliveryId, DeliveryId},
+    hooks::Hooks,
+    log_ring::LogRing,
+};
 
 /// The longest body of a request, in bytes: a switch or two.
 const MOST_BODY: usize = 4 * 1024;
@@ -152,9 +156,16 @@ async fn call(asking: Asking<'_>, shared: &Shared) -> Result<Response<Body>, Ref
         }
         Route::Pending => errand(shared, |errands| async move { errands.pending().await }).await,
         Route::Server => errand(shared, |errands| async move { errands.server().await }).await,
-        Route::Publish | Route::Pause | Route::Resume | Route::Rollback | Route::Rebuild => {
-            act(asking, shared).await
+        Route::Deliveries => {
+            errand(shared, |errands| async move { errands.deliveries().await }).await
         }
+        Route::Publish
+        | Route::Pause
+        | Route::Resume
+        | Route::Rollback
+        | Route::Rebuild
+        | Route::Resend
+        | Route::Drop => act(asking, shared).await,
     }
 }
 
@@ -181,9 +192,18 @@ async fn act(asking: Asking<'_>, shared: &Shared) -> Result<Response<Body>, Refu
         })
         .await;
     }
+    let path = asking.path.to_owned();
     // No more is to be said to these.
     let Nothing {} = json_of(asking).await?;
     match route {
+        Route::Resend => {
+            let id = delivery_id(&path)?;
+            return errand(shared, |errands| async move { errands.resend(id).await }).await;
+        }
+        Route::Drop => {
+            let id = delivery_id(&path)?;
+            return errand(shared, |errands| async move { errands.give_up(id).await }).await;
+        }
         Route::Pause => ask(shared, |done| Asked::Pause { done }).await?,
         Route::Resume => ask(shared, |done| Asked::Resume { done }).await?,
         _ => return errand(shared, |errands| async move { errands.rebuild().await }).await,
@@ -206,6 +226,15 @@ fn deploy_id(path: &str) -> Result<DeployId, Refused> {
         let error = "this is not the id of a deploy";
         let refused = Refused::new(StatusCode::NOT_FOUND, "no_such_deploy", error);
         refused.with_hint("GET /v1/deploys lists those that the server keeps")
+    })
+}
+
+/// Returns the delivery of `/v1/deliveries/{deliveryId}/…`.
+fn delivery_id(path: &str) -> Result<DeliveryId, Refused> {
+    let text = path.rsplit('/').nth(1).unwrap_or_default();
+    text.parse().map_err(|error: BadDeliveryId| {
+        let refused = Refused::new(StatusCode::NOT_FOUND, "no_such_delivery", error.to_string());
+        refused.with_hint("GET /v1/deliveries lists those there are")
     })
 }
 

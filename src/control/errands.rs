@@ -22,11 +22,14 @@ use onsave_protocol::{
 use tokio::{sync::Mutex, task::JoinError};
 
 use super::{
-    answers::{DeployChanges, MOST_PATHS, Pending, Rebuilt, ServerFacts, ServerHealth, WentBack},
+    answers::{
+        Deliveries, DeployChanges, MOST_PATHS, Pending, Rebuilt, ServerFacts, ServerHealth,
+        WentBack,
+    },
     status::{Change, ChangedPath},
 };
 use crate::{
-    after_publish::{self, Setup},
+    after_publish::{self, DeliveryId, Letters, LettersError, Setup},
     config::{Config, TargetConfig},
     dirty::Dirty,
     ignore_rules::SharedRules,
@@ -66,6 +69,9 @@ pub(super) enum ErrandError {
     /// The platform did not do it.
     #[error(transparent)]
     Provision(#[from] ProvisionError),
+    /// A delivery cannot be listed or changed.
+    #[error(transparent)]
+    Deliveries(#[from] LettersError),
     /// A look panicked.
     #[error("a look at the site folder failed")]
     Worker(#[from] JoinError),
@@ -90,7 +96,13 @@ impl ErrandError {
             Self::NoPlatform => (StatusCode::CONFLICT, "no_platform_token"),
             Self::Rebuilding => (StatusCode::CONFLICT, "rebuilding"),
             Self::Provision(_) => (StatusCode::BAD_GATEWAY, "platform_failed"),
-            Self::Worker(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            Self::Deliveries(LettersError::Unknown { .. }) => {
+                (StatusCode::NOT_FOUND, "no_such_delivery")
+            }
+            Self::Deliveries(LettersError::OnItsWay { .. }) => (StatusCode::CONFLICT, "on_its_way"),
+            Self::Deliveries(LettersError::Queue(_)) | Self::Worker(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal")
+            }
         }
     }
 
@@ -100,6 +112,7 @@ impl ErrandError {
             Self::Publish(error) => Some(error.hint()),
             Self::NoSuchDeploy(_) => Some("GET /v1/deploys lists those that it keeps".to_owned()),
             Self::Provision(error) => error.hint(),
+            Self::Deliveries(error) => Some(error.hint()),
             Self::NoSiteFolder => Some("build the site first".to_owned()),
             Self::NotFly => Some("replace the server where it runs".to_owned()),
             Self::NoPlatform => Some(
@@ -202,6 +215,34 @@ impl Errands {
             ) => Err(ErrandError::NoSuchDeploy(id)),
             (Err(error), _) => Err(error.into()),
         }
+    }
+
+    /// Lists what is still to be told of publishes, and what was put aside.
+    pub(super) async fn deliveries(&self) -> Result<Deliveries, ErrandError> {
+        self.of_letters(|_| Ok(())).await
+    }
+
+    /// Lets a delivery be made again, and lists what is there then.
+    pub(super) async fn resend(&self, id: DeliveryId) -> Result<Deliveries, ErrandError> {
+        self.of_letters(move |letters| letters.resend(&id)).await
+    }
+
+    /// Gives a delivery up, and lists what is there then.
+    pub(super) async fn give_up(&self, id: DeliveryId) -> Result<Deliveries, ErrandError> {
+        self.of_letters(move |letters| letters.drop(&id)).await
+    }
+
+    async fn of_letters(
+        &self,
+        change: impl FnOnce(&Letters) -> Result<(), LettersError> + Send + 'static,
+    ) -> Result<Deliveries, ErrandError> {
+        let letters = Letters::in_folder(&self.state.deliveries());
+        let listed = tokio::task::spawn_blocking(move || {
+            change(&letters)?;
+            Ok::<_, LettersError>(letters.list()?)
+        });
+        let deliveries = listed.await??;
+        Ok(Deliveries { deliveries })
     }
 
     /// Tells what a publish would change now.

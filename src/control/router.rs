@@ -26,6 +26,12 @@ pub(super) enum Route {
     Logs,
     /// The server's build and disk.
     Server,
+    /// What is still to be told of publishes.
+    Deliveries,
+    /// One of those is made again.
+    Resend,
+    /// One of those is given up.
+    Drop,
     /// Publishes now.
     Publish,
     /// Saves are not published.
@@ -64,7 +70,7 @@ const fn post(path: &'static str, route: Route) -> Call {
 }
 
 /// Every call of the API.
-pub(super) const CALLS: [Call; 15] = [
+pub(super) const CALLS: [Call; 18] = [
     get("/v1/status", Route::Status),
     get("/v1/events", Route::Events),
     get("/events", Route::Events),
@@ -73,6 +79,7 @@ pub(super) const CALLS: [Call; 15] = [
     get("/v1/pending", Route::Pending),
     get("/v1/logs", Route::Logs),
     get("/v1/server", Route::Server),
+    get("/v1/deliveries", Route::Deliveries),
     get("/openapi.json", Route::Description),
     get("/", Route::Dashboard("/")),
     post("/v1/publish", Route::Publish),
@@ -80,6 +87,8 @@ pub(super) const CALLS: [Call; 15] = [
     post("/v1/resume", Route::Resume),
     post("/v1/rollback", Route::Rollback),
     post("/v1/rebuild", Route::Rebuild),
+    post("/v1/deliveries/{deliveryId}/resend", Route::Resend),
+    post("/v1/deliveries/{deliveryId}/drop", Route::Drop),
 ];
 
 /// What the router has to say of a request that is no call.
@@ -128,7 +137,13 @@ impl Route {
     /// Returns whether the call does something, and is for who has the token.
     pub(super) const fn acts(self) -> bool {
         match self {
-            Self::Publish | Self::Pause | Self::Resume | Self::Rollback | Self::Rebuild => true,
+            Self::Publish
+            | Self::Pause
+            | Self::Resume
+            | Self::Rollback
+            | Self::Rebuild
+            | Self::Resend
+            | Self::Drop => true,
             Self::Dashboard(_)
             | Self::Description
             | Self::Status
@@ -136,6 +151,7 @@ impl Route {
             | Self::Deploys
             | Self::Deploy
             | Self::Pending
+            | Self::Deliveries
             | Self::Logs
             | Self::Server => false,
         }

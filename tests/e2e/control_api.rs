@@ -14,6 +14,7 @@ use crate::harness::{
     World, deadline, eventually,
     http::{Answer, Connection, Request},
     process::Process,
+    receiver::Receiver,
     wait_for,
 };
 
@@ -305,6 +306,37 @@ fn a_page_elsewhere_gets_nothing() {
     let origin = allowed.header("access-control-allow-origin");
     assert_eq!(origin, Some("https://cms.example.org"));
     assert_eq!(desk.get("/v1/status")["paused"], true);
+}
+
+#[test]
+fn what_a_receiver_refused_is_seen_sent_again_and_given_up() {
+    let receiver = Receiver::start();
+    receiver.answer(422, "no such collection");
+    let desk = Desk::configured(&format!(
+        "[[after_publish]]\nkind = \"webhook\"\nname = \"cms\"\nurl = \"{}/hook\"\n",
+        receiver.url()
+    ));
+    let deliveries = || {
+        let told = desk.get("/v1/deliveries");
+        told["deliveries"].as_array().expect("a list").clone()
+    };
+    let dead = || deliveries().into_iter().find(|it| it["state"] == "dead");
+    let first = wait_for("the refusal", dead);
+    assert_eq!(first["error"], "the answer is 422: no such collection");
+    let id = first["id"].as_str().expect("it has an id").to_owned();
+    receiver.answer(200, "");
+    desk.posted(&format!("/v1/deliveries/{id}/resend"), "");
+    eventually("it to be taken", || deliveries().is_empty());
+    let gone = desk.post(&format!("/v1/deliveries/{id}/resend"), "");
+    refused(&gone, 404, "no_such_delivery");
+    let nothing = desk.post("/v1/deliveries/nothing/drop", "{}");
+    refused(&nothing, 404, "no_such_delivery");
+    receiver.answer(410, "");
+    desk.world.site.save("index.html", "<h1>refused too</h1>");
+    let second = wait_for("another refusal", dead);
+    let id = second["id"].as_str().expect("it has an id");
+    let left = desk.posted(&format!("/v1/deliveries/{id}/drop"), "");
+    assert_eq!(left["deliveries"], Value::Array(Vec::new()));
 }
 
 #[test]
