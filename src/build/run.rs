@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     sync::{Mutex, MutexGuard},
@@ -183,7 +184,7 @@ impl Build {
         events: Option<&[u8]>,
         stop: &CancellationToken,
     ) -> Result<Duration, BuildError> {
-        let _one_at_a_time = self.lock(stop).await?;
+        let lock = self.lock(stop).await?;
         let started = Instant::now();
         tracing::info!("building");
         let start_error = |source| BuildError::Start {
@@ -200,12 +201,14 @@ impl Build {
             Some(path) => Stdio::from(File::open(path).map_err(start_error)?),
             None => Stdio::null(),
         };
-        let group = ProcessGroup::start(Starting {
-            command: &self.command,
-            folder: &self.root,
-            stdin,
-            kept: &self.kept,
-            variables: &[(EVENT_FILE_VARIABLE, file)],
+        let group = lock.lent(|| {
+            ProcessGroup::start(Starting {
+                command: &self.command,
+                folder: &self.root,
+                stdin,
+                kept: &self.kept,
+                variables: &[(EVENT_FILE_VARIABLE, file)],
+            })
         });
         let mut running = group.map_err(start_error)?;
         let listener = Mutex::new(Listener {
@@ -241,20 +244,46 @@ impl Build {
     }
 
     /// Waits until no other process runs the build of this site.
-    async fn lock(&self, stop: &CancellationToken) -> Result<File, BuildError> {
+    async fn lock(&self, stop: &CancellationToken) -> Result<RunLock, BuildError> {
         let mut is_told = false;
         loop {
             if stop.is_cancelled() {
                 return Err(BuildError::Stopped);
             }
             if let Some(lock) = self.state.try_lock_build()? {
-                return Ok(lock);
+                return Ok(RunLock(lock));
             }
             if !is_told {
                 is_told = true;
                 tracing::info!("another onsave builds this site; waiting for its end");
             }
             sleep(LOCK_PAUSE).await;
+        }
+    }
+}
+
+/// Held while a run is under way.
+///
+/// What is started has it as well: where this program is killed, its command goes on, and the next
+/// program's runs wait for that. What a command leaves behind after its end holds up nobody.
+struct RunLock(File);
+
+impl RunLock {
+    /// Starts something that has the lock too. What another thread starts in the same moment has it as
+    /// well, until this run ends.
+    fn lent<T>(&self, start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        fcntl_setfd(&self.0, FdFlags::empty())?;
+        let started = start();
+        fcntl_setfd(&self.0, FdFlags::CLOEXEC)?;
+        started
+    }
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // For all who have it: closing the file here would leave it to them.
+        if let Err(error) = self.0.unlock() {
+            tracing::debug!(%error, "the lock of the build cannot be given back");
         }
     }
 }

@@ -26,7 +26,7 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Makes a page of each document, and notes what it was told and knows.
 const SCRIPT: &str = "if [ -e ../gate ]; then until [ -e ../go ]; do sleep 0.01; done; fi
 if [ -n \"$ONSAVE_EVENT_FILE\" ]; then cmp -s - \"$ONSAVE_EVENT_FILE\" || exit 9
-  (cat \"$ONSAVE_EVENT_FILE\"; echo) >> ../told; fi
+  printf '%s\\n' \"$(cat \"$ONSAVE_EVENT_FILE\")\" >> ../told; fi
 env > ../environment
 rm -rf deploy; mkdir -p deploy; echo start > deploy/index.html
 for file in content/post/*.json; do
