@@ -359,7 +359,7 @@ pub async fn run(
         Command::Completions(args) => completions::run(&args, out),
         Command::Man(args) => man::run(&args, &surroundings.working_folder, out),
         Command::Watch(_) => {
-            let loaded = config::load(surroundings, &flags)?;
+            let loaded = config::load_for_daemon(surroundings, &flags)?;
             let logs = telemetry::start_kept(&loaded.config.log, surroundings)?;
             let state = state_of(&loaded, surroundings)?;
             Box::pin(watch::run(

@@ -67,7 +67,7 @@ pub use self::{
     fly::{Autostop, CpuKind, FlyDriver, FlyTarget, FlyVolume, GivenSecret, Guest},
     hooks::{HookAction, HookConfig, HookFetch, HookVerify, HooksConfig},
     layers::FlagLayer,
-    load::{Examined, Loaded, Parts, examine, load, root},
+    load::{Examined, Loaded, Parts, examine, load, load_for_daemon, root},
     raw::{Setting, SettingValue},
     source::Source,
 };

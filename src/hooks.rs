@@ -116,9 +116,6 @@ pub enum HooksError {
         #[source]
         source: io::Error,
     },
-    /// A secret is somewhere that this process was not given.
-    #[error("{0}, which this process was not given")]
-    Absent(String),
     /// The address is taken, or not this machine's.
     #[error("the hooks cannot listen at {address}")]
     Listen {
@@ -137,10 +134,6 @@ impl HooksError {
         match self {
             Self::Journal { path, .. } => {
                 format!("make {} readable and writable for you", path.display())
-            }
-            Self::Absent(_) => {
-                "start the daemon with it, or name another place: secret_file, secret_env, secret_credential"
-                    .to_owned()
             }
             Self::Listen { .. } => {
                 "set hooks.listen to a free address of this machine, such as \"127.0.0.1:4748\""
@@ -173,7 +166,7 @@ impl HookService {
     ///
     /// # Errors
     ///
-    /// [`HooksError::Absent`], [`HooksError::Journal`].
+    /// [`HooksError::Journal`].
     ///
     /// # Panics
     ///
@@ -184,10 +177,6 @@ impl HookService {
     ) -> Result<Option<(Self, mpsc::Receiver<HookRun>)>, HooksError> {
         if config.hooks.entries.is_empty() {
             return Ok(None);
-        }
-        let mut absent = config.hooks.entries.iter().flat_map(|hook| &hook.absent);
-        if let Some(absent) = absent.next() {
-            return Err(HooksError::Absent(absent.clone()));
         }
         let folder = state.hooks_folder();
         let journal =

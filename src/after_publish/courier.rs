@@ -80,6 +80,10 @@ impl Courier {
     ///
     /// When the queue cannot be used; what was delivered meanwhile may be delivered again.
     pub(super) async fn pass(&self, stop: &CancellationToken) -> Result<Next, QueueError> {
+        // What waits is left to the daemon.
+        if matches!(self.entry.action, AfterAction::ByDaemon) {
+            return Ok(Next::Idle);
+        }
         while !stop.is_cancelled() {
             let first = self.on_disk(|queue| Ok(queue.numbers(Place::Waiting)?.first().copied()));
             if first.await?.is_none() {

@@ -80,6 +80,7 @@ pub(super) fn plan(action: &AfterAction, event: &Event, site: &Site) -> Vec<Plan
         }
         AfterAction::ContentSync(sync) => documents(event, &sync.templates),
         AfterAction::CachePurge(purge) => purges(event, purge, site),
+        AfterAction::ByDaemon => Vec::new(),
     }
 }
 

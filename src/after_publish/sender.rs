@@ -58,6 +58,8 @@ impl Sending<'_> {
             }
             // Restarts are no request; see `restart`.
             AfterAction::FlyRestart(_) => Attempt::Taken,
+            // Nothing is planned for it.
+            AfterAction::ByDaemon => Attempt::Stopped,
         }
     }
 

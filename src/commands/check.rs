@@ -73,6 +73,9 @@ fn print(
         let line = format!("{:key_width$}  {value:value_width$}  {source}", setting.key);
         writeln!(out, "{}", line.trim_end())?;
     }
+    for absent in &loaded.absent {
+        writeln!(out, "\nwarning: {absent}; the daemon needs it")?;
+    }
     for warning in &loaded.warnings {
         writeln!(out, "\nwarning: {warning}")?;
     }

@@ -173,7 +173,7 @@ fn config_watch(
 ) -> ConfigWatch {
     let layers = (surroundings.clone(), flags.clone());
     ConfigWatch::new(
-        Arc::new(move || config::load(&layers.0, &layers.1)),
+        Arc::new(move || config::load_for_daemon(&layers.0, &layers.1)),
         loaded.config.file_or_default(),
         loaded.settings.clone(),
     )

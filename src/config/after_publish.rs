@@ -66,6 +66,8 @@ pub enum AfterAction {
     CachePurge(CachePurge),
     /// A command runs in the configuration's folder.
     Command(BuildCommand),
+    /// Only the daemon can do it, which is given the secret for it.
+    ByDaemon,
 }
 
 /// Where JSON is sent, and in which form.
@@ -153,7 +155,7 @@ const KINDS: [(&str, Kind); 5] = [
     ("command", Kind::Command),
 ];
 
-static SECRET_KEYS: [&Key; 3] = [
+static SECRET_KEYS: [&'static Key; 3] = [
     &keys::ENTRY_SECRET_FILE,
     &keys::ENTRY_SECRET_ENV,
     &keys::ENTRY_SECRET_CREDENTIAL,
@@ -268,6 +270,9 @@ fn read_entry(
         .get(&keys::ENTRY_SECRET_ENV)
         .map(|(name, _)| name.to_string());
     let action = match kind {
+        _ if reading.is_secret_elsewhere("secret", SECRET_KEYS, surroundings) => {
+            Some(AfterAction::ByDaemon)
+        }
         Kind::Webhook => read_webhook(reading, surroundings),
         Kind::ContentSync => read_content_sync(reading, surroundings),
         Kind::FlyRestart => read_fly_restart(reading, surroundings),

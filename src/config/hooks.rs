@@ -85,8 +85,6 @@ pub struct HookConfig {
     pub events: Vec<String>,
     /// The document that is fetched first.
     pub fetch: Option<HookFetch>,
-    /// Where secrets would be that this process was not given; a daemon needs all of them.
-    pub absent: Vec<String>,
     /// The variables that its secrets came from.
     pub(crate) secret_variables: Vec<String>,
 }
@@ -193,14 +191,13 @@ fn read_hook(reading: &mut Reading<'_>, id: String, place: Place<'_>) -> Option<
     ];
     let action = reading.choice(&keys::HOOK_ACTION, &choices);
     let events = reading.texts(&keys::HOOK_EVENTS, event);
-    let mut absent = Vec::new();
-    let secret = given_or_absent(reading, ("secret", SECRET_KEYS), place, &mut absent);
-    let token = given_or_absent(reading, ("fetch.token", TOKEN_KEYS), place, &mut absent);
+    let (secret, is_elsewhere) = given(reading, ("secret", SECRET_KEYS), place);
+    let (token, _) = given(reading, ("fetch.token", TOKEN_KEYS), place);
     keep_secrets(reading, place);
     let secret_variables = [&secret, &token].into_iter().flatten().filter_map(variable);
     let secret_variables = secret_variables.collect();
     let fetch = read_fetch(reading, token)?;
-    let secrets = if secret.is_none() && !absent.is_empty() {
+    let secrets = if is_elsewhere {
         Some(Vec::new())
     } else {
         read_secrets(reading, kind, secret)
@@ -230,26 +227,21 @@ fn read_hook(reading: &mut Reading<'_>, id: String, place: Place<'_>) -> Option<
             events => events.unwrap_or_default(),
         },
         fetch,
-        absent,
         secret_variables,
     })
 }
 
-/// Reads a secret. One that only the daemon is given is noted in `absent`: what a person runs beside it
-/// needs none, and must not fail for that.
-fn given_or_absent(
+/// Reads a secret; nothing where it has none, or only the daemon is given it.
+fn given(
     reading: &mut Reading<'_>,
     (name, keys): (&str, [&'static Key; 3]),
     place: Place<'_>,
-    absent: &mut Vec<String>,
-) -> Option<GivenSecret> {
-    match reading.secret_elsewhere(keys, place.surroundings) {
-        Some(where_to) => {
-            absent.push(format!("{} is in {where_to}", reading.name_of(name)));
-            None
-        }
-        None => reading.entry_secret_at(name, keys, place.surroundings),
+) -> (Option<GivenSecret>, bool) {
+    if reading.is_secret_elsewhere(name, keys, place.surroundings) {
+        return (None, true);
     }
+    let given = reading.entry_secret_at(name, keys, place.surroundings);
+    (given, false)
 }
 
 fn check_id(reading: &mut Reading<'_>, id: &str) -> bool {

@@ -28,6 +28,9 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// What is allowed, but hardly meant.
     pub warnings: Vec<String>,
+    /// Secrets of hooks and deliveries that this process was not given, though it is said where they are: a
+    /// variable or a credential of the daemon's alone.
+    pub absent: Vec<Fault>,
 }
 
 /// What there is of a configuration, whatever is wrong with the rest.
@@ -45,6 +48,8 @@ pub struct Examined {
     pub warnings: Vec<String>,
     /// What is wrong; where there is nothing, every part is there.
     pub faults: Vec<Fault>,
+    /// What a daemon lacks, and other commands do without.
+    pub absent: Vec<Fault>,
 }
 
 /// The parts of a configuration; one with a fault is missing.
@@ -87,10 +92,30 @@ pub fn load(surroundings: &Surroundings, flags: &FlagLayer) -> Result<Loaded, Co
             settings: examined.settings,
             file: examined.file,
             warnings: examined.warnings,
+            absent: examined.absent,
         }),
         _ => Err(ConfigError {
             faults: examined.faults,
         }),
+    }
+}
+
+/// Loads the configuration as [`load`] does, for a daemon, which needs every secret.
+///
+/// # Errors
+///
+/// [`ConfigError`] with every fault; what this process was not given is one.
+pub fn load_for_daemon(
+    surroundings: &Surroundings,
+    flags: &FlagLayer,
+) -> Result<Loaded, ConfigError> {
+    let loaded = load(surroundings, flags)?;
+    if loaded.absent.is_empty() {
+        Ok(loaded)
+    } else {
+        Err(ConfigError {
+            faults: loaded.absent,
+        })
     }
 }
 
@@ -138,6 +163,7 @@ pub fn examine(surroundings: &Surroundings, flags: &FlagLayer) -> Examined {
         file: file.map(|(path, _)| path),
         warnings: Vec::new(),
         faults,
+        absent: Vec::new(),
     };
     if file_unusable {
         return examined;
@@ -158,12 +184,14 @@ pub fn examine(surroundings: &Surroundings, flags: &FlagLayer) -> Examined {
         },
         settings: Vec::new(),
         faults: examined.faults,
+        absent: Vec::new(),
         warnings: Vec::new(),
     };
     examined.parts = sections::read_parts(&mut reading, surroundings, &from_file.entries);
     examined.settings = reading.settings;
     examined.warnings = reading.warnings;
     examined.faults = reading.faults;
+    examined.absent = reading.absent;
     examined
 }
 

@@ -78,6 +78,8 @@ pub(super) struct Reading<'a> {
     pub(super) bases: Bases<'a>,
     pub(super) settings: Vec<Setting>,
     pub(super) faults: Vec<Fault>,
+    /// Secrets that only a daemon is given.
+    pub(super) absent: Vec<Fault>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -251,15 +253,18 @@ impl Reading<'_> {
             bases: self.bases,
             settings: mem::take(&mut self.settings),
             faults: mem::take(&mut self.faults),
+            absent: mem::take(&mut self.absent),
             warnings: mem::take(&mut self.warnings),
         };
         let value = read(&mut reading);
         let Reading {
             settings,
             faults,
+            absent,
             warnings,
             ..
         } = reading;
+        self.absent = absent;
         (self.settings, self.faults, self.warnings) = (settings, faults, warnings);
         value
     }

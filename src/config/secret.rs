@@ -146,13 +146,15 @@ impl Reading<'_> {
         self.secret(&key, found, source)
     }
 
-    /// Returns where a secret would be that this process was not given, though its keys name a place: a
-    /// variable or a credential of the daemon's alone. Nothing where it can be read, or is at fault.
-    pub(super) fn secret_elsewhere(
+    /// Returns whether a secret is somewhere that this process was not given, though its keys name the
+    /// place: a variable or a credential of the daemon's alone. It is noted, and no fault: what a person
+    /// runs beside the daemon needs none.
+    pub(super) fn is_secret_elsewhere(
         &mut self,
+        name: &str,
         [file_key, variable_key, credential_key]: [&'static Key; 3],
         surroundings: &Surroundings,
-    ) -> Option<String> {
+    ) -> bool {
         let named_by = |key| match self.merged.get(key) {
             Some((ValueKind::String(name), _)) => named(name).ok(),
             _ => None,
@@ -168,12 +170,20 @@ impl Reading<'_> {
             (None, None, Some(name)) if from_manager(surroundings, &name).is_none() => {
                 format!("the credential {name}")
             }
-            _ => return None,
+            _ => return false,
         };
         for key in [file_key, variable_key, credential_key] {
             self.text(key, named);
         }
-        Some(place)
+        let said = self.merged.get(variable_key);
+        let said = said.or_else(|| self.merged.get(credential_key));
+        self.absent.push(Fault {
+            key: Some(self.name_of(name)),
+            value: None,
+            source: said.map_or(Source::Default, |(_, source)| source),
+            problem: format!("is in {place}, which this process was not given"),
+        });
+        true
     }
 
     /// Records a secret that was read, or its fault; never its value.

@@ -19,7 +19,6 @@ pub(super) fn hook(id: &str, verify: HookVerify) -> HookConfig {
         secrets: verify::tests::secrets(&["hunter2"]),
         action: HookAction::Publish,
         fetch: None,
-        absent: Vec::new(),
         secret_variables: Vec::new(),
     }
 }

@@ -191,3 +191,33 @@ fn entries_without_a_name_are_numbered_around_those_that_have_one() {
         ("https://h", "/x?y=1")
     );
 }
+
+#[test]
+fn a_secret_that_only_the_daemon_is_given_is_a_fault_for_the_daemon_alone() {
+    let desk = Desk::new().file(
+        "[[after_publish]]\nkind = \"content-sync\"\nurl = \"https://h/x\"\nsecret_env = \"NONE\"\n\
+         [[after_publish]]\nkind = \"webhook\"\nurl = \"https://h/y\"\nsecret_credential = \"none\"\n",
+    );
+    let loaded = desk.load().unwrap();
+    let entries = &loaded.config.after_publish;
+    assert_eq!(entries.len(), 2);
+    for entry in entries {
+        assert!(matches!(entry.action, AfterAction::ByDaemon), "{entry:?}");
+    }
+    let error = load_for_daemon(&desk.surroundings, &desk.flags).unwrap_err();
+    let folder = desk.surroundings.working_folder.display().to_string();
+    let told: Vec<_> = error
+        .faults
+        .iter()
+        .map(|fault| fault.to_string().replace(&folder, ""))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "after_publish[1].secret (file /onsave.toml:4): is in the variable NONE, which this process \
+             was not given",
+            "after_publish[2].secret (file /onsave.toml:8): is in the credential none, which this process \
+             was not given",
+        ]
+    );
+}

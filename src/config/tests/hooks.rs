@@ -239,10 +239,24 @@ fn a_secret_that_only_the_daemon_is_given_is_no_fault() {
         )
         .replacen("SANITY_TOKEN", "NONE", 1);
     let loaded = with_hooks(&text).load().unwrap();
-    let absent = |index: usize| loaded.config.hooks.entries[index].absent.clone();
-    assert_eq!(absent(0), ["hooks.cms.fetch.token is in the variable NONE"]);
-    assert_eq!(absent(1), [""; 0]);
-    assert_eq!(absent(2), ["hooks.other.secret is in the credential none"]);
+    let absent = loaded.absent.iter();
+    let absent: Vec<_> = absent
+        .map(|fault| (fault.key.as_deref().unwrap(), &*fault.problem))
+        .collect();
+    let not_given = ", which this process was not given";
+    assert_eq!(
+        absent,
+        [
+            (
+                "hooks.cms.fetch.token",
+                &*format!("is in the variable NONE{not_given}")
+            ),
+            (
+                "hooks.other.secret",
+                &*format!("is in the credential none{not_given}")
+            ),
+        ]
+    );
     let empty = with_hooks(HOOKS).variable("GIT_SECRET", " ");
     assert!(empty.faults()[0].contains("the secret is empty"));
 }
