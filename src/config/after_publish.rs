@@ -155,7 +155,7 @@ const KINDS: [(&str, Kind); 5] = [
     ("command", Kind::Command),
 ];
 
-static SECRET_KEYS: [&'static Key; 3] = [
+static SECRET_KEYS: [&Key; 3] = [
     &keys::ENTRY_SECRET_FILE,
     &keys::ENTRY_SECRET_ENV,
     &keys::ENTRY_SECRET_CREDENTIAL,
