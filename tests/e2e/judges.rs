@@ -7,6 +7,7 @@
 //! | [`answers`] | httplint: every kind of answer that the server has |
 //! | [`behaviour`] | `REDbot`: negotiation, validators and ranges, asked by a client of its own |
 //! | [`clients`] | curl and the clients of nghttp2: what they make of the answers |
+//! | [`dashboard`] | Chromium and axe-core: the daemon's page, clicked through, by keyboard, on a phone |
 //! | [`description`] | Schemathesis: the daemon's API against its own description |
 //! | [`dockerfile`] | hadolint: the `Dockerfile`
 //! | [`systemd`] | systemd-analyze: the shipped units |
@@ -20,6 +21,7 @@ mod answers;
 mod behaviour;
 mod browser;
 mod clients;
+mod dashboard;
 mod description;
 mod dockerfile;
 mod notes;

@@ -35,6 +35,14 @@ const FLAGS: [&str; 12] = [
     "--window-size=900,1200",
 ];
 
+/// Keys without a sign of their own, as `WebDriver` names them.
+pub(super) mod key {
+    pub(in super::super) const TAB: &str = "\u{e004}";
+    pub(in super::super) const ENTER: &str = "\u{e007}";
+    pub(in super::super) const ESCAPE: &str = "\u{e00c}";
+    pub(in super::super) const SPACE: &str = " ";
+}
+
 /// A running browser with one window.
 pub(super) struct Browser {
     /// Where the session's commands are.
@@ -118,6 +126,55 @@ impl Browser {
     /// Returns what the body of a function gives in the page; a promise is waited for.
     pub(super) fn evaluate(&mut self, script: &str) -> Value {
         self.command("execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Clicks on what a selector finds, as a mouse does: what is hidden or covered cannot be clicked.
+    pub(super) fn click(&mut self, selector: &str) {
+        let wanted = json!({ "using": "css selector", "value": selector });
+        let found = self.command("element", &wanted);
+        let id = found
+            .as_object()
+            .and_then(|found| found.values().next())
+            .and_then(Value::as_str)
+            .expect("an element has an id");
+        self.command(&format!("element/{id}/click"), &json!({}));
+    }
+
+    /// Presses a key and lets it go; those without a sign are in [`key`].
+    pub(super) fn press(&mut self, key: &str) {
+        let actions = ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key }));
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": actions });
+        self.command("actions", &json!({ "actions": [keyboard] }));
+    }
+
+    /// Shows the page as on a screen of this size, in the light theme or the dark one.
+    pub(super) fn show_on(&mut self, (width, height): (u32, u32), theme: &str) {
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.debug("Emulation.setDeviceMetricsOverride", &size);
+        // A bar would take of the width, and a phone has none.
+        self.debug("Emulation.setScrollbarsHidden", &json!({ "hidden": true }));
+        let feature = json!({ "name": "prefers-color-scheme", "value": theme });
+        self.debug(
+            "Emulation.setEmulatedMedia",
+            &json!({ "features": [feature] }),
+        );
+    }
+
+    /// Sends a command of Chromium's own protocol, for what `WebDriver` has none.
+    fn debug(&mut self, command: &str, parameters: &Value) -> Value {
+        let wanted = json!({ "cmd": command, "params": parameters });
+        self.command("goog/cdp/execute", &wanted)
+    }
+
+    /// Returns a picture of the whole page, as PNG in base64.
+    pub(super) fn picture(&mut self) -> String {
+        let wanted = json!({ "captureBeyondViewport": true });
+        let picture = self.debug("Page.captureScreenshot", &wanted);
+        picture["data"]
+            .as_str()
+            .expect("it is a picture")
+            .to_owned()
     }
 
     /// Returns the lines of the console since it was last looked at: errors, warnings and all else.
