@@ -155,11 +155,20 @@ pub struct UrlTarget {
     pub secret_source: Source,
 }
 
+/// How long nothing may happen before a single save counts as settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quiet {
+    /// As long as the site's saves were seen to take.
+    Learned,
+    /// So long, whatever is seen.
+    Fixed(Duration),
+}
+
 /// How the site folder is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchConfig {
     /// How long nothing may happen before a single save counts as settled.
-    pub quiet: Duration,
+    pub quiet: Quiet,
     /// The longest that a burst may hold a publish back, from its first event.
     pub max_wait: Duration,
     /// Whether to poll instead of waiting for file events.

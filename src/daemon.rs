@@ -100,6 +100,8 @@ pub struct Parts {
     pub live: Option<LiveVerifier>,
     /// Where the last publish is remembered.
     pub last_publish: PathBuf,
+    /// Where what was learned of the site's saves is kept.
+    pub rhythm: PathBuf,
     /// What tells the target from others, as remembered with the last publish.
     pub target: String,
     /// Where the server is: scheme, host and port.
@@ -155,12 +157,11 @@ pub async fn run(
             run = hook_runs::next(hooks) => daemon.hook_asked(run),
             // Cancel-safe, as `next` says: what is not heard stays.
             heard = builds::next(&mut daemon.builds) => daemon.heard(heard?),
+            // Cancel-safe, as `next` says: a notice is handed over whole or stays. Before the window
+            // is closed, so that what has come is in it.
+            notice = watcher.next() => daemon.noticed(notice),
             // Cancel-safe: only time passes.
             () = wait_until(settles) => daemon.settled(),
-            // Cancel-safe, as `next` says: a notice is handed over whole or stays.
-            notice = watcher.next() => {
-                daemon.noticed(notice);
-            }
             // Cancel-safe: only time passes.
             () = wait_until(next) => {}
             // As above.
@@ -229,7 +230,7 @@ impl Daemon {
     fn new(parts: Parts, config: Arc<Config>) -> (Watched, Self) {
         let last = LastPublish::load(&parts.last_publish, &parts.target);
         let daemon = Self {
-            settle: Settle::new(config.watch.quiet, config.watch.max_wait),
+            settle: upkeep::settle(&config.watch, &parts.rhythm),
             agenda: Agenda::new(config.watch.max_wait),
             builds: parts.builds,
             is_built: false,
@@ -244,7 +245,7 @@ impl Daemon {
             round: None,
             live: parts.live,
             live_checks: JoinSet::new(),
-            upkeep: Upkeep::new(parts.last_publish, parts.target),
+            upkeep: Upkeep::new((parts.last_publish, parts.rhythm), parts.target),
             deliveries: parts.deliveries,
             speech: Speech::default(),
             bell: Bell::default(),
@@ -271,6 +272,8 @@ impl Daemon {
             | News::Changes(_) => self.warm(),
         }
         self.settle.event(notice);
+        // Also in a storm of notices, where nothing else has its turn.
+        self.settled();
     }
 
     /// Opens the connection while the burst settles; once at a time.
@@ -285,6 +288,7 @@ impl Daemon {
     fn settled(&mut self) {
         if let Some(batch) = self.settle.due(Instant::now()) {
             self.agenda.settled(batch);
+            self.upkeep.learned(&mut self.settle);
         }
     }
 

@@ -35,6 +35,7 @@ pub mod progress;
 pub mod provision;
 pub mod publish;
 pub mod registry;
+pub mod rhythm;
 pub mod scan;
 pub mod service;
 pub mod settle;

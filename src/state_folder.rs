@@ -244,6 +244,12 @@ impl SiteState {
         self.folder.join("deliveries")
     }
 
+    /// Returns where the daemon keeps what it learned of the site's saves.
+    #[must_use]
+    pub fn rhythm(&self) -> PathBuf {
+        self.folder.join("rhythm")
+    }
+
     /// Returns the lock that the site's daemon holds.
     #[must_use]
     pub fn watch_lock(&self) -> PathBuf {

@@ -75,7 +75,7 @@ fn init_then_check() {
     for (key, value, source) in [
         ("app ", "my-site", "onsave.toml:10"),
         ("dir ", "/my site/out", "flag --dir"),
-        ("watch.quiet_ms ", "25", "default"),
+        ("watch.quiet_ms ", "auto", "default"),
         ("publish.by ", "ann@", "default"),
         ("state ", "/.local/state/onsave/my-site-", ""),
     ] {
@@ -85,6 +85,69 @@ fn init_then_check() {
     assert!(
         !home.folder.path().join(".local").exists(),
         "check makes nothing"
+    );
+}
+
+#[test]
+fn check_explains_the_wait_of_a_save() {
+    let home = Home::new();
+    let told = |arguments: &[&str]| {
+        let output = home.run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        stdout(&output).to_owned()
+    };
+    let nothing_learned = told(&["check"]);
+    let line = |told: &str, habit: &str| {
+        let line = told.lines().find(|line| line.starts_with(habit));
+        line.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(
+        line(&nothing_learned, "  renamed into place").unwrap(),
+        "renamed into place 25 ms 0 of 5 single saves seen"
+    );
+    assert_eq!(line(&nothing_learned, "  a burst"), None);
+
+    let state = nothing_learned
+        .lines()
+        .find_map(|line| line.strip_prefix("state  "));
+    let rhythm = Path::new(state.unwrap()).join("rhythm");
+    fs::create_dir_all(rhythm.parent().unwrap()).unwrap();
+    let fresh = r#"{"single":0,"early":0,"gaps":[]}"#;
+    let kept = format!(
+        r#"{{"format":1,"rhythm":{{"renamed":{{"single":12,"early":0,"gaps":[]}},
+            "rewritten":{{"single":7,"early":0,"gaps":[6000,500]}},"made":{fresh},"remade":{fresh},
+            "pauses":[78000]}}}}"#
+    );
+    fs::write(&rhythm, &kept).unwrap();
+    let learned = told(&["check"]);
+    for (start, text) in [
+        ("  renamed into place", "4 ms 12 single saves, and no burst"),
+        (
+            "  written in place",
+            "18 ms 7 single saves; a burst went on after 6 ms",
+        ),
+        ("  a new file", "25 ms 0 of 5 single saves seen"),
+        ("  a burst", "195 ms the longest pause in one was 78 ms"),
+    ] {
+        let line = line(&learned, start).unwrap();
+        assert!(line.ends_with(text), "{line}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&told(&["check", "--json"])).unwrap();
+    assert_eq!(json["settle"]["habits"][0]["waitMs"], 4.0);
+    assert_eq!(json["settle"]["longestPauseMs"], 78.0);
+
+    fs::write(&rhythm, &kept[..kept.len() - 9]).unwrap();
+    assert_eq!(
+        told(&["check"]),
+        nothing_learned,
+        "half a file says nothing"
+    );
+
+    fs::write(home.site().join("onsave.toml"), "[watch]\nquiet_ms = 40\n").unwrap();
+    let fixed = told(&["check"]);
+    assert!(
+        fixed.contains("a save waits 40 ms, as watch.quiet_ms says"),
+        "{fixed}"
     );
 }
 
@@ -198,7 +261,7 @@ fn json_tells_what_the_table_tells() {
         find("publish.strict")["source"],
         "variable ONSAVE_PUBLISH_STRICT"
     );
-    assert_eq!(find("watch.quiet_ms")["value"], 25);
+    assert_eq!(find("watch.quiet_ms")["value"], "auto");
     assert_eq!(find("target.url")["value"], serde_json::Value::Null);
 }
 

@@ -3,14 +3,15 @@
 //! Asks nothing of the target, and makes nothing: it can run anywhere, at any time. A secret is
 //! shown as `****`, always.
 
-use std::io::Write;
+use std::{fmt::Write as _, io::Write, time::Duration};
 
 use serde_json::{Value, json};
 
 use super::CommandError;
 use crate::{
     cli::CheckArgs,
-    config::{self, ConfigError, FlagLayer, Loaded, SettingValue},
+    config::{self, ConfigError, FlagLayer, Loaded, Quiet, SettingValue},
+    rhythm::{self, Habit, Rhythm},
     state_folder::SiteState,
     surroundings::Surroundings,
 };
@@ -73,6 +74,7 @@ fn print(
         let line = format!("{:key_width$}  {value:value_width$}  {source}", setting.key);
         writeln!(out, "{}", line.trim_end())?;
     }
+    write!(out, "\n{}", settle_text(loaded, state))?;
     for absent in &loaded.absent {
         writeln!(out, "\nwarning: {absent}; the daemon needs it")?;
     }
@@ -80,6 +82,86 @@ fn print(
         writeln!(out, "\nwarning: {warning}")?;
     }
     Ok(())
+}
+
+/// Returns how long a save waits before it is published, and why.
+fn settle_text(loaded: &Loaded, state: Option<&SiteState>) -> String {
+    match loaded.config.watch.quiet {
+        Quiet::Fixed(quiet) => {
+            let quiet = quiet.as_millis();
+            format!("settle  a save waits {quiet} ms, as watch.quiet_ms says; nothing is learned\n")
+        }
+        Quiet::Learned => learned_text(&kept_rhythm(state)),
+    }
+}
+
+fn kept_rhythm(state: Option<&SiteState>) -> Rhythm {
+    state.map_or_else(Rhythm::default, |state| rhythm::kept::load(&state.rhythm()))
+}
+
+fn learned_text(rhythm: &Rhythm) -> String {
+    let mut text = "settle  how long a save waits, as learned from this site's saves\n".to_owned();
+    for habit in Habit::ALL {
+        let evidence = rhythm.evidence(habit);
+        let why = match (evidence.single < evidence.needed, evidence.longest_gap) {
+            (true, None) => format!(
+                "{} of {} single saves seen",
+                evidence.single, evidence.needed
+            ),
+            (true, Some(gap)) => format!(
+                "{} of {} single saves seen; a burst went on after {}",
+                evidence.single,
+                evidence.needed,
+                milliseconds(gap)
+            ),
+            (false, None) => format!("{} single saves, and no burst", evidence.single),
+            (false, Some(gap)) => format!(
+                "{} single saves; a burst went on after {}",
+                evidence.single,
+                milliseconds(gap)
+            ),
+        };
+        let wait = milliseconds(rhythm.wait(habit));
+        // Writing to a string cannot fail.
+        let _infallible = writeln!(text, "  {:21}  {wait:>8}  {why}", habit.name());
+    }
+    if let Some(pause) = rhythm.longest_pause() {
+        let wait = milliseconds(rhythm.burst_wait().max(rhythm::SAFE * 2));
+        let why = format!("the longest pause in one was {}", milliseconds(pause));
+        // Writing to a string cannot fail.
+        let _infallible = writeln!(text, "  {:21}  {wait:>8}  {why}", "a burst, at least");
+    }
+    text
+}
+
+fn milliseconds(time: Duration) -> String {
+    let tenths = (time.as_secs_f64() * 1e4).round() / 10.0;
+    format!("{tenths} ms")
+}
+
+fn settle_json(loaded: &Loaded, state: Option<&SiteState>) -> Value {
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+    match loaded.config.watch.quiet {
+        Quiet::Fixed(quiet) => json!({ "learned": false, "quietMs": milliseconds(quiet) }),
+        Quiet::Learned => {
+            let rhythm = kept_rhythm(state);
+            let habits = Habit::ALL.map(|habit| {
+                let evidence = rhythm.evidence(habit);
+                json!({
+                    "habit": habit.name(),
+                    "waitMs": milliseconds(rhythm.wait(habit)),
+                    "singleSaves": evidence.single,
+                    "singleSavesNeeded": evidence.needed,
+                    "longestGapMs": evidence.longest_gap.map(milliseconds),
+                })
+            });
+            json!({
+                "learned": true,
+                "habits": habits,
+                "longestPauseMs": rhythm.longest_pause().map(milliseconds),
+            })
+        }
+    }
 }
 
 fn loaded_json(loaded: &Loaded, state: Option<&SiteState>) -> Value {
@@ -105,6 +187,7 @@ fn loaded_json(loaded: &Loaded, state: Option<&SiteState>) -> Value {
         "file": loaded.file.as_ref().map(|file| file.display().to_string()),
         "state": state.map(|state| state.folder().display().to_string()),
         "settings": settings,
+        "settle": settle_json(loaded, state),
         "warnings": loaded.warnings,
     })
 }

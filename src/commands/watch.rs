@@ -126,6 +126,7 @@ async fn watch(
         mender: target.take_mender(),
         live,
         last_publish: state.last_publish(),
+        rhythm: state.rhythm(),
         target: target.identity().to_owned(),
         target_url: target.url().to_owned(),
         config_watch,

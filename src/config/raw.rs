@@ -58,6 +58,15 @@ impl fmt::Display for SettingValue {
     }
 }
 
+/// A number, or the one word that may stand in its place.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum WholeOr {
+    /// The number.
+    Whole(u64),
+    /// The word.
+    Word,
+}
+
 /// Where relative paths start.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bases<'a> {
@@ -188,11 +197,7 @@ impl Reading<'_> {
     /// Reads a whole number of that range.
     pub(super) fn whole(&mut self, key: &'static Key, range: RangeInclusive<u64>) -> Option<u64> {
         let (kind, source) = self.found(key)?;
-        let number = match &kind {
-            ValueKind::I64(number) => u64::try_from(*number).ok(),
-            ValueKind::String(text) if is_text_layer(&source) => text.parse().ok(),
-            _ => None,
-        };
+        let number = whole_number(&kind, &source);
         let Some(number) = number.filter(|number| range.contains(number)) else {
             let (least, most) = (range.start(), range.end());
             let allowed = format!("must be a whole number from {least} to {most}");
@@ -200,6 +205,28 @@ impl Reading<'_> {
         };
         self.record(key, SettingValue::Whole(number), source);
         Some(number)
+    }
+
+    /// Reads a whole number of that range, or that word.
+    pub(super) fn whole_or(
+        &mut self,
+        key: &'static Key,
+        word: &str,
+        range: RangeInclusive<u64>,
+    ) -> Option<WholeOr> {
+        let (kind, source) = self.found(key)?;
+        if matches!(&kind, ValueKind::String(text) if text == word) {
+            self.record(key, SettingValue::Text(word.to_owned()), source);
+            return Some(WholeOr::Word);
+        }
+        let Some(number) = whole_number(&kind, &source).filter(|number| range.contains(number))
+        else {
+            let (least, most) = (range.start(), range.end());
+            let allowed = format!("must be \"{word}\" or a whole number from {least} to {most}");
+            return self.fault(key, &kind, source, allowed);
+        };
+        self.record(key, SettingValue::Whole(number), source);
+        Some(WholeOr::Whole(number))
     }
 
     /// Reads a switch.
@@ -299,6 +326,14 @@ impl Reading<'_> {
             problem,
         });
         None
+    }
+}
+
+fn whole_number(kind: &ValueKind, source: &Source) -> Option<u64> {
+    match kind {
+        ValueKind::I64(number) => u64::try_from(*number).ok(),
+        ValueKind::String(text) if is_text_layer(source) => text.parse().ok(),
+        _ => None,
     }
 }
 

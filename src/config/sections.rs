@@ -15,18 +15,18 @@ use onsave_protocol::limits;
 use onsave_server::config::{Fallback, SecurityHeaders, Serving, TrailingSlash};
 
 use super::{
-    LocalTarget, LogConfig, LogFormat, NotifyConfig, PollMode, PublishConfig, Source, TargetConfig,
-    UrlTarget, WatchConfig, after_publish, app_name,
+    LocalTarget, LogConfig, LogFormat, NotifyConfig, PollMode, PublishConfig, Quiet, Source,
+    TargetConfig, UrlTarget, WatchConfig, after_publish, app_name,
     build::BuildSection,
     control,
     fly::{self, FlySection, GivenSecret},
     hooks, keys,
     layers::Entry,
     load::Parts,
-    raw::Reading,
+    raw::{Reading, WholeOr},
     secret, url,
 };
-use crate::{surroundings::Surroundings, telemetry};
+use crate::{rhythm, surroundings::Surroundings, telemetry};
 
 /// Every section is read whatever is wrong with another, so that all faults are found.
 pub(super) fn read_parts(
@@ -220,19 +220,28 @@ fn read_watch(reading: &mut Reading<'_>) -> Option<WatchConfig> {
         ("never", PollMode::Never),
     ];
     // The upper bounds are an hour or a day: longer is not watching, it is a typing error.
-    let quiet = reading.whole(&keys::WATCH_QUIET_MS, 1..=60_000);
+    let quiet = match reading.whole_or(&keys::WATCH_QUIET_MS, "auto", 1..=60_000) {
+        Some(WholeOr::Word) => Some(Quiet::Learned),
+        Some(WholeOr::Whole(ms)) => Some(Quiet::Fixed(Duration::from_millis(ms))),
+        None => None,
+    };
     let max_wait = reading.whole(&keys::WATCH_MAX_WAIT_MS, 1..=3_600_000);
     let poll = reading.choice(&keys::WATCH_POLL, &polls);
     let poll_interval = reading.whole(&keys::WATCH_POLL_INTERVAL_MS, 10..=3_600_000);
     let reconcile = reading.whole(&keys::WATCH_RECONCILE_S, 1..=86_400);
-    if let (Some(quiet), Some(max_wait)) = (quiet, max_wait)
-        && max_wait < quiet
+    let least = quiet.map(|quiet| match quiet {
+        Quiet::Fixed(quiet) => quiet,
+        Quiet::Learned => rhythm::SAFE,
+    });
+    if let (Some(least), Some(max_wait)) = (least, max_wait)
+        && Duration::from_millis(max_wait) < least
     {
-        let problem = format!("must be at least watch.quiet_ms, which is {quiet}");
+        let least = least.as_millis();
+        let problem = format!("must be at least watch.quiet_ms, which is {least}");
         reading.contradiction(&keys::WATCH_MAX_WAIT_MS, problem);
     }
     Some(WatchConfig {
-        quiet: Duration::from_millis(quiet?),
+        quiet: quiet?,
         max_wait: Duration::from_millis(max_wait?),
         poll: poll?,
         poll_interval: Duration::from_millis(poll_interval?),

@@ -106,7 +106,7 @@ fn nothing_said_gives_the_defaults() {
     assert_eq!(
         config.watch,
         WatchConfig {
-            quiet: Duration::from_millis(25),
+            quiet: Quiet::Learned,
             max_wait: Duration::from_secs(5),
             poll: PollMode::Auto,
             poll_interval: Duration::from_millis(500),
@@ -424,7 +424,7 @@ fn all_faults_are_told_at_once() {
         "app = \"My Site\" (file /onsave.toml:1): must be 1 to 63 of a-z, 0-9 and -, with no - at \
          either end",
         "local.keep_deploys = 0 (file /onsave.toml:9): must be a whole number from 1 to 1000",
-        "watch.quiet_ms = \"25\" (file /onsave.toml:5): must be a whole number from 1 to 60000",
+        "watch.quiet_ms = \"25\" (file /onsave.toml:5): must be \"auto\" or a whole number from 1 to 60000",
         "watch.poll = […] (file /onsave.toml:7): must be text in quotes",
         "publish.strict = \"maybe\" (variable ONSAVE_PUBLISH_STRICT): must be true or false",
         "log.filter = \"info,onsave=loud\" (flag --filter): must be a level or a filter such as \
@@ -507,6 +507,28 @@ fn each_key_refuses_what_it_cannot_be() {
 fn an_empty_variable_says_nothing() {
     let desk = Desk::new().file("dir = \"out\"").variable("ONSAVE_DIR", "");
     assert_eq!(desk.load().unwrap().config.dir, desk.path("out"));
+}
+
+#[test]
+fn a_quiet_window_is_learned_or_fixed() {
+    let quiet = |text: &str| {
+        let desk = Desk::new().file(&format!("[watch]\nquiet_ms = {text}"));
+        desk.load().unwrap().config.watch.quiet
+    };
+    assert_eq!(quiet("\"auto\""), Quiet::Learned);
+    assert_eq!(quiet("25"), Quiet::Fixed(Duration::from_millis(25)));
+    let by_variable = |value| {
+        let desk = Desk::new().variable("ONSAVE_WATCH_QUIET_MS", value);
+        desk.load().unwrap().config.watch.quiet
+    };
+    assert_eq!(by_variable("7"), Quiet::Fixed(Duration::from_millis(7)));
+    assert_eq!(by_variable("auto"), Quiet::Learned);
+    let desk = Desk::new().file("[watch]\nmax_wait_ms = 24");
+    let faults = desk.faults();
+    assert!(
+        faults[0].ends_with("must be at least watch.quiet_ms, which is 25"),
+        "{faults:?}"
+    );
 }
 
 #[test]

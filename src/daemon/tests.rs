@@ -24,7 +24,7 @@ use crate::{
     after_publish::{Setup, Site},
     config::{
         BuildCommand, BuildConfig, ControlConfig, HooksConfig, LogConfig, LogFormat, NotifyConfig,
-        OnChange, PollMode, PublishConfig, Source, TargetConfig, UrlTarget, WatchConfig,
+        OnChange, PollMode, PublishConfig, Quiet, Source, TargetConfig, UrlTarget, WatchConfig,
     },
     control::{
         Means,
@@ -33,6 +33,7 @@ use crate::{
     },
     ignore_rules::SharedRules,
     publish::tests::harness::{TestServer, endpoint, secret},
+    rhythm::{self, Habit},
     site_folder::SiteFolder,
     state_folder::SiteState,
     surroundings::{Stream, Surroundings},
@@ -66,7 +67,7 @@ impl Desk {
                 secret_source: Source::File("secret".into()),
             }),
             watch: WatchConfig {
-                quiet: Duration::from_millis(5),
+                quiet: Quiet::Fixed(Duration::from_millis(5)),
                 max_wait: Duration::from_secs(1),
                 poll: PollMode::Never,
                 poll_interval: Duration::from_millis(20),
@@ -110,6 +111,10 @@ impl Desk {
         let temporary = self.home.path().join("being saved");
         fs::write(&temporary, text).unwrap();
         fs::rename(temporary, path).unwrap();
+    }
+
+    fn rhythm(&self) -> PathBuf {
+        self.home.path().join("rhythm")
     }
 
     fn memory(&self) -> PathBuf {
@@ -191,6 +196,7 @@ impl Desk {
             mender: None,
             live: Some(LiveVerifier::new(&self.server.url()).unwrap()),
             last_publish: self.memory(),
+            rhythm: self.rhythm(),
             target: self.server.url(),
             target_url: self.server.url(),
             config_watch: self.config_watch(),
@@ -670,4 +676,35 @@ async fn a_publish_that_is_asked_for_after_a_failed_build_builds_again() {
         desk.shows("/", "two").await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_saves_teach_outlives_the_daemon() {
+    let mut desk = Desk::new(&[("index.html", "0"), ("about.html", "about")]).await;
+    desk.config.watch.quiet = Quiet::Learned;
+    let saves = async |numbers: std::ops::Range<u32>| {
+        for number in numbers {
+            let text = number.to_string();
+            desk.save("index.html", &text);
+            desk.shows("/", &text).await;
+        }
+    };
+    // The last is known to have stood alone by the next one only.
+    desk.watched(async {
+        desk.shows("/", "0").await;
+        saves(1..5).await;
+    })
+    .await;
+    let learned = || rhythm::kept::load(&desk.rhythm());
+    let before = learned().evidence(Habit::Renamed);
+    assert!(before.single >= 2, "{before:?}");
+    desk.watched(async {
+        saves(10..16).await;
+    })
+    .await;
+    let after = learned().evidence(Habit::Renamed);
+    assert!(
+        after.single > before.single,
+        "it went on from there: {after:?}"
+    );
 }

@@ -1,17 +1,29 @@
 //! What is kept for the next start, written while nothing else is to be done.
 //!
 //! Owns the times: the last publish is remembered soon after it, the stat index now and then and at
-//! the stop, and the versions of files that were sent in bulk are kept little by little. All cost time that grows with the site, so that neither stands between a save and its
-//! being live. What is lost with a crash is only time: an older index hashes more files again, an
+//! the stop, the versions of files that were sent in bulk are kept little by little, and what was
+//! learned of the site's saves is kept with the rest. Most of it costs time that grows with the site,
+//! so that none of it stands between a save and its being live. What is lost with a crash is only time: an older index hashes more files again, an
 //! older memory of the last publish publishes what is there.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use onsave_protocol::{Changeset, FileEntry, SitePath};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::round::Hands;
-use crate::{kept_versions::KeptVersions, last_publish::LastPublish, publish::SiteBytes as _};
+use crate::{
+    config::WatchConfig,
+    kept_versions::KeptVersions,
+    last_publish::LastPublish,
+    publish::SiteBytes as _,
+    rhythm::{self, Rhythm},
+    settle::Settle,
+};
 
 /// How long after a publish it is remembered; further saves in a row put it off.
 const REMEMBER_AFTER: Duration = Duration::from_secs(2);
@@ -33,6 +45,9 @@ const BULK_FILES: usize = 50;
 pub(super) struct Upkeep {
     last_publish: PathBuf,
     target: String,
+    rhythm: PathBuf,
+    /// What was learned and is not kept yet, and when it is to be.
+    learned: Option<(Rhythm, Instant)>,
     remember: Option<Instant>,
     keep_index: Option<Instant>,
     index_kept: Option<Instant>,
@@ -41,6 +56,11 @@ pub(super) struct Upkeep {
     versions_seen: bool,
     /// At most one.
     keeping: JoinSet<()>,
+}
+
+/// Returns the settle machine of a start, with what is kept at `path` of the site's saves.
+pub(super) fn settle(watch: &WatchConfig, path: &Path) -> Settle {
+    Settle::new(watch.quiet, watch.max_wait).with_rhythm(rhythm::kept::load(path))
 }
 
 /// The way through the files whose versions are to be kept.
@@ -52,10 +72,13 @@ struct KeepVersions {
 }
 
 impl Upkeep {
-    /// Returns the upkeep of a start; `last_publish` is the file, `target` what it is remembered of.
-    pub(super) fn new(last_publish: PathBuf, target: String) -> Self {
+    /// Returns the upkeep of a start, with the files of the last publish and of the rhythm of saves;
+    /// `target` is what the last publish is remembered of.
+    pub(super) fn new((last_publish, rhythm): (PathBuf, PathBuf), target: String) -> Self {
         Self {
             last_publish,
+            rhythm,
+            learned: None,
             target,
             remember: None,
             keep_index: None,
@@ -89,6 +112,15 @@ impl Upkeep {
         });
     }
 
+    /// Takes what the machine learned of the site's saves, where that is news.
+    pub(super) fn learned(&mut self, settle: &mut Settle) {
+        if let Some(rhythm) = settle.learned() {
+            let due = self.learned.as_ref().map(|(_, due)| *due);
+            let due = due.unwrap_or_else(|| Instant::now() + REMEMBER_AFTER);
+            self.learned = Some((rhythm.clone(), due));
+        }
+    }
+
     /// Notes that files were hashed.
     pub(super) fn hashed(&mut self, now: Instant) {
         let at = self
@@ -102,7 +134,8 @@ impl Upkeep {
     pub(super) fn due(&self) -> Option<Instant> {
         let versions = self.keep_versions.as_ref().map(|versions| versions.due);
         let times = self.remember.into_iter().chain(self.keep_index);
-        times.chain(versions).min()
+        let learned = self.learned.as_ref().map(|(_, due)| *due);
+        times.chain(versions).chain(learned).min()
     }
 
     /// Writes what is due at `now`; blocks for some milliseconds at tens of thousands of files.
@@ -113,6 +146,9 @@ impl Upkeep {
         if self.keep_index.is_some_and(|at| at <= now) {
             self.keep_index(hands);
             self.index_kept = Some(now);
+        }
+        if self.learned.as_ref().is_some_and(|(_, due)| *due <= now) {
+            self.keep_rhythm();
         }
         if let Some(versions) = self.keep_versions.take_if(|versions| versions.due <= now) {
             self.keep_versions = self.keep_some_versions(versions, now, hands);
@@ -160,6 +196,20 @@ impl Upkeep {
     pub(super) fn finish(&mut self, hands: &mut Hands) {
         self.remember_now(hands);
         self.keep_index(hands);
+        self.keep_rhythm();
+    }
+
+    fn keep_rhythm(&mut self) {
+        let Some((rhythm, _)) = self.learned.take() else {
+            return;
+        };
+        if let Err(error) = rhythm::kept::store(&rhythm, &self.rhythm) {
+            tracing::warn!(
+                path = %self.rhythm.display(),
+                %error,
+                "what was learned of the site's saves cannot be kept: the next start learns anew"
+            );
+        }
     }
 
     /// Writes the memory of the last publish at once, if it is not written yet: what is known of the

@@ -6,6 +6,7 @@ use tokio::time::timeout;
 
 use super::{losses::CALM, *};
 use crate::{
+    config::Quiet,
     dirty::Dirty,
     ignore_rules::SharedRules,
     scan::{Scan, Scanner},
@@ -28,7 +29,7 @@ struct Scene {
 
 fn config() -> WatchConfig {
     WatchConfig {
-        quiet: QUIET,
+        quiet: Quiet::Fixed(QUIET),
         max_wait: Duration::from_secs(2),
         poll: PollMode::Auto,
         poll_interval: Duration::from_millis(20),

@@ -56,7 +56,7 @@ async fn told(desk: &Desk, story: impl AsyncFnOnce(&mut Hook<'_>)) {
 #[tokio::test]
 async fn a_hook_that_publishes_waits_for_no_quiet_window() {
     let mut desk = Desk::new(&[("index.html", "first")]).await;
-    desk.config.watch.quiet = Duration::from_mins(1);
+    desk.config.watch.quiet = Quiet::Fixed(Duration::from_mins(1));
     desk.config.watch.max_wait = Duration::from_mins(1);
     told(&desk, async |hook| {
         desk.shows("/", "first").await;
@@ -78,7 +78,7 @@ async fn a_hook_allows_nothing_that_a_save_does_not() {
     let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
     let mut desk = Desk::new(&files).await;
     // Nothing is published while it is removed.
-    desk.config.watch.quiet = Duration::from_mins(1);
+    desk.config.watch.quiet = Quiet::Fixed(Duration::from_mins(1));
     desk.config.watch.max_wait = Duration::from_mins(1);
     told(&desk, async |hook| {
         desk.shows("/11.html", "x").await;
