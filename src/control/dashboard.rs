@@ -15,7 +15,7 @@ struct File {
     media_type: &'static str,
 }
 
-static FILES: [File; 15] = [
+static FILES: [File; 16] = [
     File {
         path: "/",
         bytes: include_bytes!("dashboard/index.html"),
@@ -28,6 +28,10 @@ static FILES: [File; 15] = [
     },
     script("/dashboard/api.js", include_bytes!("dashboard/api.js")),
     script("/dashboard/app.js", include_bytes!("dashboard/app.js")),
+    script(
+        "/dashboard/deliveries.js",
+        include_bytes!("dashboard/deliveries.js"),
+    ),
     script(
         "/dashboard/deploys.js",
         include_bytes!("dashboard/deploys.js"),

@@ -2,6 +2,7 @@
 // daemon. Each part is a module of its own; this one owns the switch, the held question and when to ask again.
 
 import { createApi, listen } from './api.js';
+import { createDeliveries } from './deliveries.js';
 import { createDeploys } from './deploys.js';
 import { byId, say, sayWithCode, whileBusy } from './dom.js';
 import { changes, count, keepTimesRight, milliseconds } from './format.js';
@@ -32,6 +33,7 @@ const showState = createState();
 const showPublishes = createPublishes(api);
 const logs = createLogs();
 const pending = createPending(api);
+const loadDeliveries = createDeliveries({ api, notice });
 const loadServer = createServer({ api, notice });
 const loadDeploys = createDeploys({ api, notice, publishNow });
 
@@ -88,6 +90,7 @@ function askAgain() {
   if (isGone || document.hidden || !ANSWERS.has(status.state)) return;
   loadDeploys();
   loadServer();
+  loadDeliveries();
   pending.look();
 }
 

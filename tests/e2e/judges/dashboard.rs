@@ -17,6 +17,7 @@ use crate::harness::{
     World, eventually,
     installed::{INSTALL, installed},
     process::Process,
+    receiver::Receiver,
 };
 
 const PHONE: (u32, u32) = (360, 740);
@@ -38,7 +39,13 @@ struct Visit {
 
 impl Visit {
     fn begin() -> Self {
+        Self::configured("")
+    }
+
+    /// With these lines in the configuration.
+    fn configured(text: &str) -> Self {
         let world = World::new();
+        world.configure(text);
         world.site.write("index.html", "<h1>first</h1>");
         world.site.write(LONG, "long");
         for page in 0..10 {
@@ -313,6 +320,44 @@ fn a_held_publish_is_left_or_let_pass() {
     visit.wait_for_state("live");
     visit.world.wait_for_no_page("/posts/1");
     assert!(visit.is("document.querySelector('#held').hidden"));
+    visit.assert_console_is_empty();
+}
+
+#[test]
+fn what_a_receiver_refused_is_sent_again_or_given_up() {
+    let receiver = Receiver::start();
+    receiver.answer(422, "no such collection");
+    let mut visit = Visit::configured(&format!(
+        "[[after_publish]]\nkind = \"webhook\"\nname = \"cms\"\nurl = \"{}/hook\"\n",
+        receiver.url()
+    ));
+    visit.open_with_token();
+    visit.wait_for_text("#deliveries", "1 delivery failed for good.");
+    visit.wait_for_text(
+        "#deliveries .error",
+        "the answer is 422: no such collection",
+    );
+    visit.browser.evaluate(&axe());
+    visit.assert_fit_for_all("deliveries");
+    receiver.answer(200, "");
+    visit.browser.click("#deliveries button");
+    visit.wait_for_text("#notice", "is sent again");
+    visit.wait_until(
+        "it to be gone",
+        "document.querySelector('#deliveries').hidden",
+    );
+    assert_eq!(receiver.taken().len(), 1);
+
+    receiver.answer(410, "");
+    visit.world.site.save("index.html", "<h1>refused too</h1>");
+    visit.wait_for_text("#deliveries", "1 delivery failed for good.");
+    visit.browser.click("#deliveries button:last-child");
+    visit.wait_for_text("#question-title", "Give this delivery up?");
+    visit.browser.click("#question-yes");
+    visit.wait_until(
+        "it to be gone",
+        "document.querySelector('#deliveries').hidden",
+    );
     visit.assert_console_is_empty();
 }
 
