@@ -21,7 +21,7 @@
 //!   than that batch's only one, goes on with its burst: nobody saves two files by hand that fast,
 //!   and a generator that takes 30 ms for each page lets its first page out, not every page. Saving
 //!   one file again and again stays fast. A generator that pauses longer is published page by page
-//!   once, and is known by then ([`lessons`]).
+//!   once, and is known by then (`lessons`).
 //! - A file that came and went within the window (a lock, a temporary file), and the old name of a
 //!   rename within the site folder, are not counted: a save by temporary file and rename is a
 //!   single save. They are still handed on for the scan.
