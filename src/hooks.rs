@@ -11,7 +11,7 @@
 //! |---|---|
 //! | `verify` | who sent it: Sanity, GitHub, Standard Webhooks, a shared secret; pure |
 //! | `event` | what it says, and what tells it from other deliveries; pure |
-//! | `journal`, `outcome`, `durable` | accepted events and what became of each, in the state folder |
+//! | `journal`, `outcome` | accepted events and what became of each, in the state folder |
 //! | `worker`, `run` | fetches documents in order, and asks the daemon |
 //! | `sanity_api`, `path_template`, `documents` | a document by its query, to its file |
 //! | `peers` | who fails too often; pure |
@@ -22,7 +22,6 @@
 //! at a time, and the site becomes what the folder is.
 
 mod documents;
-mod durable;
 mod event;
 mod journal;
 mod listener;

@@ -17,6 +17,7 @@ pub mod daemon;
 pub mod desktop;
 pub mod dirty;
 pub mod doctor;
+mod durable_file;
 pub mod error_report;
 pub mod exit_code;
 pub mod fly;

@@ -37,7 +37,10 @@ use std::{
 
 use onsave_protocol::{Secret, Sha256Digest, digest};
 
-use crate::surroundings::Surroundings;
+use crate::{
+    durable_file::{self, Readers},
+    surroundings::Surroundings,
+};
 
 /// The folder beside the configuration that holds the local volume by default.
 pub const DATA_FOLDER: &str = ".onsave";
@@ -214,7 +217,7 @@ impl SiteState {
     /// [`StateError::Write`].
     pub fn write_opening_page(&self, text: &str) -> Result<PathBuf, StateError> {
         let path = self.folder.join("open.html");
-        match write_durably(&path, text) {
+        match durable_file::replace(&path, text.as_bytes(), Readers::Owner) {
             Ok(()) => Ok(path),
             Err(source) => Err(StateError::Write { path, source }),
         }
@@ -413,7 +416,8 @@ impl SiteState {
         let mut bytes = [0; SECRET_BYTES];
         getrandom::fill(&mut bytes).map_err(StateError::Random)?;
         let text = digest::hex(&bytes);
-        write_durably(path, &format!("{text}\n")).map_err(write_error(path))?;
+        let text = format!("{text}\n");
+        durable_file::replace(path, text.as_bytes(), Readers::Owner).map_err(write_error(path))?;
         read_secret(path)?.ok_or_else(|| StateError::DamagedSecret {
             path: path.to_owned(),
         })
@@ -479,23 +483,6 @@ fn private_file(path: &Path) -> io::Result<File> {
         .write(true)
         .mode(0o600)
         .open(path)
-}
-
-/// Writes a file so that it is there whole or not at all, also after power loss.
-///
-/// The caller holds the folder's lock: the temporary name is fixed, and what an earlier crash left
-/// under it is overwritten.
-fn write_durably(path: &Path, text: &str) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let mut file = private_file(Path::new(&temporary))?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
-//! Files that are there whole or not at all, also after power loss, and the locks between processes.
+//! The files of the queues and the locks between processes, and what fails with them.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Write as _},
+    io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
+
+use crate::durable_file::{self, Readers};
 
 /// The queue on disk cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,15 +54,8 @@ pub(super) fn make_folder(path: &Path) -> Result<(), QueueError> {
 
 /// Replaces a file, durably.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), QueueError> {
-    let error = QueueError::of("write", path);
-    let temporary = path.with_extension("new");
-    let mut file = private(&temporary).map_err(&error)?;
-    file.set_len(0)
-        .and_then(|()| file.write_all(bytes))
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&temporary, path))
-        .map_err(&error)?;
-    sync_folder(path)
+    let written = durable_file::replace(path, bytes, Readers::Owner);
+    written.map_err(QueueError::of("write", path))
 }
 
 /// Makes durable what the folder of `path` names.

@@ -11,6 +11,7 @@ use std::{
 
 use toml_edit::{Array, DocumentMut, Item, Table, Value};
 
+use crate::durable_file::{self, Readers};
 /// A value to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyValue {
@@ -63,18 +64,7 @@ pub fn set_keys(path: &Path, keys: &[(&str, KeyValue)]) -> Result<(), EditError>
     })?;
     // Where a link leads is replaced, not the link.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    replace(&path, &edited).map_err(io_error)
-}
-
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let temporary = path.with_extension("toml.new");
-    let mut file = File::create(&temporary)?;
-    if let Ok(there) = fs::metadata(path) {
-        file.set_permissions(there.permissions())?;
-    }
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)
+    durable_file::replace(&path, edited.as_bytes(), Readers::Usual).map_err(io_error)
 }
 
 /// Returns the text with the keys set.

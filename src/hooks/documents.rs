@@ -14,10 +14,10 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    durable::{self, Readers},
     outcome::{DocumentChange, FileChange},
     path_template::{PathError, PathTemplate},
 };
+use crate::durable_file::{self, Readers};
 
 /// Why a document has no file.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +123,7 @@ impl Documents {
             }
             // What somebody put there meanwhile is seen as well.
             self.place(&path)?;
-            durable::replace(&place, &bytes, Readers::Usual).map_err(failed)?;
+            durable_file::replace(&place, &bytes, Readers::Usual).map_err(failed)?;
             FileChange::Written
         };
         let before = self.paths.get(id).cloned();
@@ -182,7 +182,7 @@ impl Documents {
     }
 
     fn remember(&self) -> io::Result<()> {
-        durable::replace(
+        durable_file::replace(
             &self.memory,
             &serde_json::to_vec(&self.paths)?,
             Readers::Owner,

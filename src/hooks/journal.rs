@@ -19,10 +19,10 @@ use tokio::{
 };
 
 use super::{
-    durable::{self, Readers},
     event::Event,
     outcome::{DocumentChange, Ended, HookState, Outcome},
 };
+use crate::durable_file::{self, Readers};
 
 /// Outcomes that can be read, and deliveries that are known again.
 const MOST_KEPT: usize = 1_000;
@@ -249,7 +249,7 @@ impl Journal {
     async fn write(&self, number: u64, record: &Record) -> io::Result<()> {
         let path = self.path(number);
         let bytes = serde_json::to_vec(record)?;
-        spawn_blocking(move || durable::replace(&path, &bytes, Readers::Owner)).await?
+        spawn_blocking(move || durable_file::replace(&path, &bytes, Readers::Owner)).await?
     }
 
     fn path(&self, number: u64) -> PathBuf {

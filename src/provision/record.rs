@@ -12,6 +12,7 @@ use std::{
 use onsave_protocol::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
+use crate::durable_file::{self, Readers};
 /// The format that this build writes; another one is ignored.
 const FORMAT: u32 = 1;
 
@@ -78,11 +79,8 @@ impl Record {
     ///
     /// When the file cannot be written.
     pub fn store(&self, path: &Path) -> io::Result<()> {
-        let temporary = path.with_extension("json.new");
-        let mut file = File::create(&temporary)?;
-        file.write_all(serde_json::to_string_pretty(self)?.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
+        let text = serde_json::to_string_pretty(self)?;
+        durable_file::replace(path, text.as_bytes(), Readers::Owner)
     }
 }
 

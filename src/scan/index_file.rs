@@ -16,6 +16,7 @@ use std::{
 use onsave_protocol::{FileEntry, Sha256Digest, SitePath};
 
 use super::stat_index::{Indexed, Stamp, StatIndex};
+use crate::durable_file::{self, Readers};
 
 /// Raised whenever the layout or the meaning of a digest's presence (the secrets that are never
 /// indexed) changes.
@@ -53,12 +54,7 @@ pub(super) fn load(file: &Path, root: &Path) -> StatIndex {
 pub(super) fn save(file: &Path, root: &Path, index: &StatIndex) -> io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    let temporary = file.with_extension("new");
-    let mut new = File::create(&temporary)?;
-    new.write_all(&encode(index, root))?;
-    new.sync_all()?;
-    fs::rename(&temporary, file)?;
-    File::open(folder)?.sync_all()
+    durable_file::replace(file, &encode(index, root), Readers::Owner)
 }
 
 fn encode(index: &StatIndex, root: &Path) -> Vec<u8> {

@@ -1,4 +1,6 @@
 //! Files that are there whole or not at all, also after a loss of power.
+//!
+//! Whoever keeps something that may not be lost replaces its file through here.
 
 use std::{
     fs::{self, File, Permissions},
@@ -9,7 +11,7 @@ use std::{
 
 /// Who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Readers {
+pub(crate) enum Readers {
     /// Its owner alone.
     Owner,
     /// Whoever the user lets read new files; of one that is there, whoever may now.
@@ -22,7 +24,7 @@ pub(super) enum Readers {
 /// # Errors
 ///
 /// The system's; the old file is as it was.
-pub(super) fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let mode = match readers {
         Readers::Owner => 0o600,
