@@ -4,8 +4,7 @@
 //! not at all; one that is no TOML is left alone.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 

@@ -3,11 +3,7 @@
 //! Owns the format of the state folder's `fly.json`. It is a memory, and the platform is the truth:
 //! where the two differ, the next `onsave provision` finds out.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write as _},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use onsave_protocol::Sha256Digest;
 use serde::{Deserialize, Serialize};

@@ -7,8 +7,7 @@
 //! publish wrong, because each entry still has to match its file's metadata.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write as _},
+    fs, io,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
