@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File, Permissions},
     io::{self, Write as _},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
 };
 
@@ -21,23 +21,43 @@ pub(crate) enum Readers {
 /// Replaces the file at `path`, which is in a folder that is there. Once this returns, the new bytes are
 /// on the disk under that name.
 ///
+/// Nobody else may write a file of [`Readers::Owner`] meanwhile: what is being written has one name, with
+/// `.new` behind it, so that what a crash left there is overwritten and never piles up.
+///
 /// # Errors
 ///
 /// The system's; the old file is as it was.
 pub(crate) fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let mode = match readers {
-        Readers::Owner => 0o600,
-        // The system takes the user's mask off.
-        Readers::Usual => 0o666,
-    };
+    match readers {
+        Readers::Owner => replace_private(path, bytes)?,
+        Readers::Usual => replace_usual(path, folder, bytes)?,
+    }
+    File::open(folder)?.sync_all()
+}
+
+fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let mut file = File::options()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)
+}
+
+fn replace_usual(path: &Path, folder: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = tempfile::Builder::new()
         // Hidden, so that no watcher takes it for a save.
         .prefix(".onsave-")
-        .permissions(Permissions::from_mode(mode))
+        // The system takes the user's mask off.
+        .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder)?;
-    if readers == Readers::Usual
-        && let Ok(there) = fs::symlink_metadata(path)
+    if let Ok(there) = fs::symlink_metadata(path)
         && there.is_file()
     {
         file.as_file().set_permissions(there.permissions())?;
@@ -45,7 +65,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], readers: Readers) -> io::Result
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
-    File::open(folder)?.sync_all()
+    Ok(())
 }
 
 #[cfg(test)]

@@ -590,10 +590,11 @@ mod tests {
         let home = TempDir::new().unwrap();
         let state = state_in(&home);
         state.create().unwrap();
-        fs::write(state.secret_file().with_extension("new"), "half a secr").unwrap();
+        let half = state.secret_file().with_added_extension("new");
+        fs::write(&half, "half a secr").unwrap();
         let secret = state.local_secret().unwrap();
         assert_eq!(secret.expose().len(), 64);
-        assert!(!state.secret_file().with_extension("new").exists());
+        assert!(!half.exists());
     }
 
     #[test]
