@@ -33,12 +33,12 @@ pub struct Desktop {
 }
 
 impl Desktop {
-    /// Shows a notification, without waiting for it.
+    /// Shows a title and a text, without waiting for it; the program does not get the variables in `kept`.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub fn notify(&mut self, urgency: Urgency, title: &str, text: &str) {
+    pub fn notify(&mut self, urgency: Urgency, (title, text): (&str, &str), kept: &[String]) {
         while self.sending.try_join_next().is_some() {}
         if self.sending.len() >= MOST_AT_ONCE {
             return;
@@ -50,6 +50,9 @@ impl Desktop {
             .stderr(Stdio::null())
             .kill_on_drop(true);
         for name in KEPT_FROM_BUILDS {
+            command.env_remove(name);
+        }
+        for name in kept {
             command.env_remove(name);
         }
         match command.spawn() {

@@ -117,6 +117,8 @@ impl Daemon {
     /// Tells the desktop of a trouble that lasts, and of its end, where that is wanted.
     pub(super) fn tell_desktop(&mut self) {
         if !self.config.notify.desktop {
+            // A reload may have turned it off: what was pending is due no more.
+            self.bell.alarms = Alarms::default();
             return;
         }
         let alarm = self.bell.alarms.look(self.standing.told(), Instant::now());
@@ -136,7 +138,8 @@ impl Daemon {
                 "the site is what the folder is".to_owned(),
             ),
         };
-        self.bell.desktop.notify(urgency, &title, &text);
+        let kept = self.config.secret_variables();
+        self.bell.desktop.notify(urgency, (&title, &text), &kept);
     }
 }
 
