@@ -212,6 +212,10 @@ impl Daemon {
                         run.end(ended);
                         None
                     }
+                    None if self.requests.paused => {
+                        run.end(hook_runs::paused());
+                        None
+                    }
                     None => Some(Done::Hook(run)),
                 },
             };

@@ -132,7 +132,14 @@ impl Documents {
                 self.remove_file(before)?;
             }
             self.paths.insert(id.to_owned(), path.clone());
-            self.remember().map_err(failed)?;
+            if let Err(error) = self.remember() {
+                // As on the disk, so that another try does it again.
+                match before {
+                    Some(before) => self.paths.insert(id.to_owned(), before),
+                    None => self.paths.remove(id),
+                };
+                return Err(failed(error));
+            }
         }
         let change = match (&before, change) {
             (Some(before), FileChange::Unchanged) if *before != path => FileChange::Written,
@@ -160,10 +167,10 @@ impl Documents {
         };
         self.remove_file(&path)?;
         self.paths.remove(id);
-        self.remember().map_err(|source| DocumentError::Io {
-            path: path.clone(),
-            source,
-        })?;
+        if let Err(source) = self.remember() {
+            self.paths.insert(id.to_owned(), path.clone());
+            return Err(DocumentError::Io { path, source });
+        }
         Ok(DocumentChange {
             id: id.to_owned(),
             path: Some(path),

@@ -93,7 +93,7 @@ pub(super) struct Journal {
     folder: PathBuf,
     records: Mutex<Records>,
     /// One event is accepted at a time: a delivery that comes twice at once is accepted once.
-    accepting: AsyncMutex<()>,
+    accepting: Arc<AsyncMutex<()>>,
     accepted: watch::Sender<u64>,
 }
 
@@ -130,7 +130,7 @@ impl Journal {
         let journal = Self {
             folder,
             records: Mutex::new(records),
-            accepting: AsyncMutex::new(()),
+            accepting: Arc::new(AsyncMutex::new(())),
             accepted: watch::channel(0).0,
         };
         journal.prune();
@@ -143,8 +143,24 @@ impl Journal {
     /// # Errors
     ///
     /// [`JournalError`]; nothing will be done about it.
-    pub(super) async fn accept(&self, new: NewEvent) -> Result<(String, bool), JournalError> {
-        let _one_at_a_time = self.accepting.lock().await;
+    pub(super) async fn accept(
+        self: &Arc<Self>,
+        new: NewEvent,
+    ) -> Result<(String, bool), JournalError> {
+        let one_at_a_time = Arc::clone(&self.accepting).lock_owned().await;
+        let journal = Arc::clone(self);
+        // Done to its end, whoever goes away meanwhile: an event that is on the disk and nowhere else would
+        // do nothing before the next start.
+        let accepting = spawn_blocking(move || {
+            let _one_at_a_time = one_at_a_time;
+            journal.accept_now(new)
+        });
+        accepting
+            .await
+            .map_err(|error| JournalError::Write(error.into()))?
+    }
+
+    fn accept_now(&self, new: NewEvent) -> Result<(String, bool), JournalError> {
         let (number, record) = {
             let mut records = self.records();
             if let Some(id) = records.known(&new.deliveries) {
@@ -158,8 +174,9 @@ impl Journal {
             records.next += 1;
             (number, record(new))
         };
-        self.write(number, &record)
-            .await
+        serde_json::to_vec(&record)
+            .map_err(io::Error::from)
+            .and_then(|bytes| durable_file::replace(&self.path(number), &bytes, Readers::Owner))
             .map_err(JournalError::Write)?;
         let id = record.outcome.id.clone();
         self.records().insert(number, record);
@@ -386,8 +403,8 @@ mod tests {
         }
     }
 
-    fn open(home: &TempDir) -> Journal {
-        Journal::open(home.path().join("events")).unwrap()
+    fn open(home: &TempDir) -> Arc<Journal> {
+        Arc::new(Journal::open(home.path().join("events")).unwrap())
     }
 
     fn ids(events: &[Arc<Event>]) -> Vec<&str> {

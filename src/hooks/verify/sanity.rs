@@ -45,7 +45,8 @@ pub(in crate::hooks) fn verify(secrets: &[Secret], signed: Signed<'_>) -> Result
         return Err(Refusal::WrongSignature);
     }
     check_time(Duration::from_millis(millis), signed.now, (PAST, AHEAD))?;
-    Ok(header.to_owned())
+    // As it is written once: a space more would make another delivery of it.
+    Ok(format!("t={time},v1={signature}"))
 }
 
 #[cfg(test)]
@@ -66,6 +67,20 @@ mod tests {
             now: at_ms(now),
         };
         verify(&secrets(keys), signed)
+    }
+
+    #[test]
+    fn a_space_more_makes_no_other_delivery() {
+        let spaced = HEADER.replace(",v1=", ", v1=");
+        for header in [HEADER, &spaced] {
+            let headers = headers(&[(SIGNATURE, header)]);
+            let signed = Signed {
+                headers: &headers,
+                body: BODY,
+                now: at_ms(NOW),
+            };
+            assert_eq!(verify(&secrets(&["test"]), signed).unwrap(), HEADER);
+        }
     }
 
     #[test]
