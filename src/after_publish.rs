@@ -331,7 +331,7 @@ impl Deliveries {
         self.setup.take_over(config);
         let message = Message::Setup(Box::new(self.setup.clone()));
         if self.is_on() && self.messages.try_send(message).is_err() {
-            tracing::warn!("after_publish is as it was: reload once more when the disk answers");
+            tracing::warn!("after_publish is as it was until a restart: its disk does not answer");
         }
     }
 
@@ -451,8 +451,14 @@ async fn keep_delivering(courier: &Courier, stop: &CancellationToken, wake: &Not
         let woken = wake.notified();
         let wait = match courier.pass(stop).await {
             // Looked at in any case: somebody may have asked for it at once.
-            Ok(Next::At(at)) => Duration::from_millis(at.saturating_sub(unix_ms())).min(LOOK_EVERY),
-            Ok(Next::Idle | Next::Busy) => LOOK_EVERY,
+            Ok(Next::At(at)) => {
+                is_told = false;
+                Duration::from_millis(at.saturating_sub(unix_ms())).min(LOOK_EVERY)
+            }
+            Ok(Next::Idle | Next::Busy) => {
+                is_told = false;
+                LOOK_EVERY
+            }
             Err(error) => {
                 if !std::mem::replace(&mut is_told, true) {
                     let hint = error.hint();

@@ -63,11 +63,12 @@ async fn fetched(setup: &Setup, path: &SitePath, digest: Sha256Digest) -> Docume
     };
     match answer {
         Ok(answer) if Sha256Digest::of(&answer.body) == digest => parsed(path, &answer.body),
-        Ok(answer) if answer.status >= 500 || answer.status == 429 => Document::NotNow(format!(
+        // Another version is there, or none: what made that tells of it.
+        Ok(answer) if matches!(answer.status, 200 | 404 | 410) => Document::Over,
+        Ok(answer) => Document::NotNow(format!(
             "{path} could not be fetched: the site answered {}",
             answer.status
         )),
-        Ok(_) => Document::Over,
         Err(crate::http::HttpError::AnswerTooLong(_)) => {
             Document::Unusable(format!("{path} is longer than {MOST_BYTES} bytes"))
         }

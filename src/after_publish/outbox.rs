@@ -68,6 +68,9 @@ impl Outbox {
 
     /// Returns whether it is known what was told of the target.
     pub(super) fn has_begun(&mut self) -> Result<bool, QueueError> {
+        durable::make_folder(&self.folder)?;
+        // Loading mends what a crash cut off, and another process may be writing.
+        let _lock = durable::lock(&self.folder.join("lock"))?;
         Ok(self.told.load()?.is_some())
     }
 
