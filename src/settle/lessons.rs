@@ -175,6 +175,7 @@ impl Lessons {
                 && habit != Habit::Renamed
             {
                 self.rhythm.went_on_alone(habit, pause);
+                self.is_news = true;
             }
         }
         self.run.pause = self.run.pause.max(lesson.pause);
