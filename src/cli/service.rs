@@ -17,8 +17,9 @@ pub struct ServiceArgs {
 pub enum ServiceCommand {
     /// Write the unit for this site, start it, and start it at each login or boot from now on.
     ///
-    /// The service has the configuration file and nothing of this terminal's environment. Doing it again
-    /// brings the unit up to date; settings of your own belong into `systemctl --user edit`.
+    /// The service has the configuration file and nothing of this terminal's environment but
+    /// `XDG_STATE_HOME`. Doing it again brings the unit up to date; settings of your own belong into
+    /// `systemctl --user edit`.
     Install,
     /// Stop the service and remove what `install` wrote.
     Uninstall,
